@@ -1,0 +1,34 @@
+// Every limit on what others may send or hold, with its reason.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+
+namespace jitwg::limits {
+
+using namespace std::chrono_literals;
+
+constexpr size_t kStatementBytes = 16 * 1024;    // a person reads what they sign
+constexpr size_t kHttpBodyBytes = 64 * 1024;     // a statement, its signature, base64, and room
+constexpr size_t kSignerFrameBytes = 1 << 20;    // a policy of 1,000 targets, base64
+constexpr size_t kStreamLineBytes = 64 << 20;    // a node's snapshot: 20,000 sessions of about 3 KiB
+constexpr size_t kReasonCharacters = 1000;       // a paragraph, not a file
+constexpr size_t kNameBytes = 64;                // persons, targets, nodes: fits a unix login and a label
+constexpr size_t kScopeEntries = 64;             // per target: an approver must be able to read it
+constexpr size_t kOpenRequestsPerPerson = 20;    // a script gone wild stops here
+constexpr size_t kActivationsPerHour = 60;       // per person: bounds what a stolen laptop can mint
+constexpr size_t kDecisions = 16;                // N of N-of-M
+constexpr auto kClockSkew = 5min;                // statements: laptops drift, NTP mends it
+constexpr auto kNodeClockSkew = 30s;             // nodes are servers
+constexpr auto kBackdate = 30s;                  // certificate start, for skewed sshd clocks
+constexpr auto kMinDuration = 10s;
+constexpr auto kLedgerBehind = 60s;              // the signer's clock against its newest record
+constexpr auto kAddressRest = 1h;                // after the end, before an address is given again
+constexpr auto kTombstone = 24h;                 // after not_after, a node remembers a closed session
+constexpr auto kLoginReadFor = 10h;              // a `login` statement's longest reading
+constexpr auto kConfirmWait = 10s;               // activation waits this long for gateway and jump host
+constexpr auto kHeaderDeadline = 10s;            // an HTTP peer that dribbles is cut
+constexpr auto kBodyDeadline = 10s;
+constexpr size_t kConnections = 4096;            // per listener, so that descriptors never run out
+
+}  // namespace jitwg::limits

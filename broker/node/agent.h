@@ -1,0 +1,77 @@
+// What gateway and jump host share: the subscription to the broker, verified grants and tombstones on disk, and
+// reports. A node acts only on grants that the CA signed; the broker can only hand them over, or close.
+//
+// Works without a broker: started alone, it serves exactly the stored live grants and ends each at not_after.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/json/value.hpp>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "broker/base/time.h"
+#include "broker/session/grant.h"
+#include "broker/session/state.h"
+#include "ssh-ca/format/private_key.h"
+
+namespace jitwg::node {
+
+// One session as this node is to have it.
+struct Wanted {
+  Grant grant;        // verified, names this node
+  bool open = false;  // false: must be gone, for `reason`
+  CloseReason reason = CloseReason::expired;
+};
+
+struct Outcome {
+  enum class State { open, closed, refused, unfinished };  // unfinished: say nothing yet, ask again soon
+  SessionId session;
+  State state = State::unfinished;
+  Code refusal = Code::bug;               // refused only
+  boost::json::value evidence = nullptr;  // closed only, read back from the kernel
+};
+
+// The enforcement point's own part. Called on the event loop, never concurrently.
+class Enforcer {
+ public:
+  virtual ~Enforcer() = default;
+  // A reason to refuse a verified grant that names this node (address outside the pool, …).
+  virtual Result<void> admit(const Grant& grant) = 0;
+  // Bring the machine to exactly `wanted`, removals first; idempotent. One outcome per wanted session. What the machine
+  // holds beyond `wanted` and is ours goes away.
+  virtual std::vector<Outcome> converge(const std::vector<Wanted>& wanted, WallTime now) = 0;
+};
+
+struct AgentConfig {
+  std::string broker;     // "unix:PATH"
+  std::string node;       // this node's name in policy
+  std::string realm;
+  ssh::PublicKey ca;
+  std::string state_dir;  // grants/ID.json, tombstones/ID.json
+};
+
+class Agent {
+ public:
+  // `enforcer` and `clock` outlive the agent. `is_mine(grant, node)`: does the grant name this node in its role?
+  Agent(boost::asio::io_context& io, AgentConfig config, ssh::PrivateKey node_key, Enforcer& enforcer,
+        std::function<bool(const Grant&, const std::string& node)> is_mine, const Clock& clock);
+  ~Agent();
+
+  // Reads the stored grants (a damaged file is refused alone, loudly), converges once, then subscribes for ever.
+  Result<void> start();
+  // Something changed under us (a login ended, a process died): converge soon.
+  void poke();
+  // Live grants that this node holds now, for lookups (hostd) and status.
+  std::vector<Wanted> sessions() const;
+  // Time since the broker was last heard; nullopt: never since start.
+  std::optional<Seconds> silence() const;
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace jitwg::node

@@ -1,0 +1,58 @@
+#include "broker/os/service.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+namespace jitwg {
+
+Result<Fd> listen_unix(const std::string& path, int type, mode_t mode) {
+  const int handed = sd_listen_fds(1);
+  if (handed > 1) return fail(Code::bad_config, "more than one socket was handed in");
+  if (handed == 1) {
+    if (sd_is_socket_unix(SD_LISTEN_FDS_START, type, 1, nullptr, 0) <= 0)
+      return fail(Code::bad_config, "the socket handed in is not a listening Unix socket of the right type");
+    Fd fd(SD_LISTEN_FDS_START);
+    fcntl(fd.get(), F_SETFL, fcntl(fd.get(), F_GETFL) | O_NONBLOCK);
+    return fd;
+  }
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) return fail(Code::bad_config, path + " is too long for a socket");
+  std::memcpy(address.sun_path, path.c_str(), path.size());
+  Fd fd(::socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd.valid()) return fail_errno("socket", errno);
+  ::unlink(path.c_str());
+  if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
+      ::chmod(path.c_str(), mode) != 0 || ::listen(fd.get(), 512) != 0)
+    return fail_errno(path, errno);
+  return fd;
+}
+
+void notify_ready(const std::string& status) { sd_notify(0, ("READY=1\nSTATUS=" + status).c_str()); }
+void notify_stopping() { sd_notify(0, "STOPPING=1"); }
+
+void log(Level level, const std::string& message) {
+  const bool journal = std::getenv("JOURNAL_STREAM") != nullptr;
+  if (journal)
+    std::fprintf(stderr, "<%d>%s\n", static_cast<int>(level), message.c_str());
+  else
+    std::fprintf(stderr, "%s\n", message.c_str());
+}
+
+Result<Peer> peer_of(int socket) {
+  ucred credentials{};
+  socklen_t length = sizeof credentials;
+  if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0)
+    return fail_errno("SO_PEERCRED", errno);
+  return Peer{credentials.pid, credentials.uid};
+}
+
+}  // namespace jitwg

@@ -1,0 +1,31 @@
+// A daemon's dealings with what started it: handed-in sockets, readiness, one-line log.
+#pragma once
+
+#include <sys/socket.h>
+
+#include <string>
+
+#include "broker/base/error.h"
+#include "broker/os/fd.h"
+
+namespace jitwg {
+
+// The listening socket handed in (LISTEN_FDS, sd_listen_fds(3)); without one, a new socket bound at
+// `path` with `mode`, replacing a stale one. `type` is SOCK_STREAM or SOCK_SEQPACKET. Non-blocking.
+Result<Fd> listen_unix(const std::string& path, int type, mode_t mode);
+
+// sd_notify(3); does nothing when not started by a service manager.
+void notify_ready(const std::string& status);
+void notify_stopping();
+
+// "<level>message" to stderr, where journald or the terminal takes it. Levels of sd-daemon(3).
+enum class Level { error = 3, warning = 4, notice = 5, info = 6, debug = 7 };
+void log(Level level, const std::string& message);
+
+struct Peer {
+  pid_t pid = 0;
+  uid_t uid = 0;
+};
+Result<Peer> peer_of(int socket);  // SO_PEERCRED: the kernel's word
+
+}  // namespace jitwg
