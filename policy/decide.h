@@ -1,0 +1,44 @@
+// The decision: pure, by broker, signer and `jitwg policy explain` alike. Default deny; any deny rule wins; an error is a
+// denial, and named.
+#pragma once
+
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "policy/policy.h"
+#include "policy/statement.h"
+
+namespace jitwg {
+
+struct Question {
+  std::string person;
+  std::string target;
+  std::optional<Seconds> duration;  // default: policy's
+  WallTime at;
+  bool incident = false;  // names an open incident that covers the target
+};
+
+struct Verdict {
+  enum class Outcome { allow, approval, deny };
+  Outcome outcome = Outcome::deny;
+  std::optional<Error> denial;          // set exactly with deny
+  std::string rule;                     // the rule that decided; empty when none did
+  Seconds duration{};                   // with allow and approval: what is granted at most
+  Access access;                        // likewise: the target as this person would reach it
+  std::vector<ApprovalPlace> approvals; // with approval
+  std::set<std::string> approvers;      // with approval: who could fill a place, never the person
+};
+std::string_view name(Verdict::Outcome outcome);
+
+Verdict decide(const Policy& policy, const Question& question);
+
+// Do these distinct people fill every place, each filling one? (bipartite matching)
+bool approvals_filled(const Policy& policy, const std::vector<ApprovalPlace>& places,
+                      const std::set<std::string>& deciders);
+
+// Rule by rule, why: lines for people.
+std::vector<std::string> explain(const Policy& policy, const Question& question);
+
+}  // namespace jitwg

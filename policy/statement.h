@@ -1,0 +1,110 @@
+// Statements: what people sign (ssh-ca/PROTOCOL.md). Pure: bytes in, typed values out, and back.
+// Parsing says nothing about who signed; that is verify_statement()'s part.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "broker/base/error.h"
+#include "broker/base/json.h"
+#include "broker/base/scope.h"
+#include "broker/base/session_id.h"
+#include "broker/base/time.h"
+#include "ssh-ca/format/allowed_signers.h"
+#include "ssh-ca/format/sshsig.h"
+
+namespace jitwg {
+
+inline constexpr std::string_view kStatementNamespace = "jitwg";
+
+struct StatementHead {
+  std::string realm;
+  std::string by;  // the person the signing key belongs to
+  WallTime at;
+  std::string nonce;  // 32 hex digits
+  bool operator==(const StatementHead&) const = default;
+};
+
+// What an approval is about: the target as policy resolves it for one person.
+struct Access {
+  Scope scope;
+  std::optional<std::string> login;  // set exactly when there is a jump host
+  std::vector<std::string> gateways;
+  std::vector<std::string> jump_hosts;
+  bool operator==(const Access&) const = default;
+};
+json::value render_access(const Access& access);
+Result<Access> parse_access(const json::value& value);
+
+struct RequestStatement {
+  StatementHead head;
+  SessionId session;
+  std::string target;
+  std::string reason;
+  Seconds duration;
+  std::string wg_public_key;  // base64, 32 bytes, no weak point
+  ssh::PublicKey ssh_public_key;
+  std::string token_sha256;  // hex
+  std::optional<std::string> ticket;
+  std::optional<std::string> incident;
+  bool operator==(const RequestStatement&) const = default;
+};
+
+enum class Choice { approve, deny };
+
+struct DecisionStatement {
+  StatementHead head;
+  SessionId session;
+  std::string request_sha256;  // hex, over the request's bytes
+  Choice choice;
+  Access access;
+  std::optional<Seconds> duration;  // shorter than asked
+  std::optional<std::string> comment;
+  bool operator==(const DecisionStatement&) const = default;
+};
+
+struct RevokeStatement {
+  StatementHead head;
+  SessionId session;
+  std::string reason;
+  bool operator==(const RevokeStatement&) const = default;
+};
+
+struct LoginStatement {
+  StatementHead head;
+  std::string token_sha256;
+  Seconds read_for;
+  bool operator==(const LoginStatement&) const = default;
+};
+
+using Statement = std::variant<RequestStatement, DecisionStatement, RevokeStatement, LoginStatement>;
+
+const StatementHead& head_of(const Statement& statement);
+std::string_view type_of(const Statement& statement);
+
+// bad_json, duplicate_key, unknown_key, bad_value, unknown_type, unsupported_version, too_large.
+Result<Statement> parse_statement(std::string_view body);
+std::string render_statement(const Statement& statement);
+
+// A statement whose signature holds and whose signer is the person it names, in this realm, at its own time.
+struct VerifiedStatement {
+  Statement statement;
+  ssh::SignedDocument document;
+  std::string digest;  // sha256_hex of the body
+};
+// bad_signature, wrong_namespace, unknown_person, stale, wrong_key, wrong_realm, clock (more than 5 min ahead of now), and
+// parse_statement's. How old it may be is the caller's question.
+Result<VerifiedStatement> verify_statement(const ssh::SignedDocument& document, const ssh::AllowedSigners& people,
+                                           std::string_view realm, WallTime now);
+
+// A signed document as JSON: {"body": base64, "signature": armoured}.
+json::value render_document(const ssh::SignedDocument& document);
+Result<ssh::SignedDocument> parse_document(const json::value& value, std::string_view what);
+
+// Letters, digits, "._@-", starting with a letter or digit, at most 64: names of people, targets, nodes.
+bool is_name(std::string_view text);
+
+}  // namespace jitwg
