@@ -118,6 +118,22 @@ Result<json::value> parse_json(std::string_view text, size_t max_bytes) {
 
 std::string render_json(const json::value& value) { return json::serialize(value); }
 
+json::value render_error(const Error& error) {
+  return {{"error", {{"code", name(error.code)}, {"message", error.message}, {"hint", error.hint}}}};
+}
+
+std::optional<Error> parse_error(const json::value& answer) {
+  const auto* object = answer.if_object();
+  const json::value* inner = object ? object->if_contains("error") : nullptr;
+  if (!inner) return std::nullopt;
+  JsonObject reader(*inner, "error");
+  const std::string word = reader.string("code"), message = reader.string("message");
+  const std::string hint = reader.optional_string("hint").value_or("");
+  if (auto done = reader.finish(); !done) return Error{Code::bug, "an error without a proper form", {}};
+  const auto code = parse_code(word);
+  return Error{code ? *code : Code::bug, message, hint};
+}
+
 JsonObject::JsonObject(const json::value& value, std::string_view what)
     : object_(value.if_object()), what_(what) {
   if (!object_) problem({Code::bad_value, what_ + " is not a JSON object", {}});

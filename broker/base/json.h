@@ -21,6 +21,11 @@ namespace json = boost::json;
 Result<json::value> parse_json(std::string_view text, size_t max_bytes);
 std::string render_json(const json::value& value);
 
+// {"error": {"code", "message", "hint"}}: the one shape of a failure, over HTTP, to the signer and in --json.
+json::value render_error(const Error& error);
+// The error in `answer`, if it is one; an unknown code is `bug`, never success.
+std::optional<Error> parse_error(const json::value& answer);
+
 // Reads one object, key by key, and at finish() refuses keys nobody asked for. The first problem sticks
 // and finish() returns it, so call sites read straight on. `null` counts as absent only where said.
 class JsonObject {

@@ -15,9 +15,4 @@ std::string render_frame(const json::value& message);
 // Takes one whole frame from the front of `buffer`; nullopt while it is incomplete. too_large, bad_json: hang up.
 Result<std::optional<json::value>> take_frame(std::string& buffer);
 
-// {"error": {"code", "message", "hint"}}, the same shape over HTTP and here, and back.
-json::value render_error(const Error& error);
-// The error in `answer`, if it is one.
-std::optional<Error> parse_error(const json::value& answer);
-
 }  // namespace jitwg::signer
