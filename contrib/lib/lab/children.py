@@ -1,0 +1,118 @@
+"""Making processes inside a host: by fork and exec from its init."""
+
+import fcntl
+import grp
+import os
+import pwd
+import signal
+import termios
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Identity:
+    name: str
+    uid: int
+    gid: int
+    groups: tuple
+    home: str
+    shell: str
+
+
+def user_identity(name):
+    """KeyError if there is no such user on this host."""
+    entry = pwd.getpwnam(name)
+    groups = tuple(os.getgrouplist(name, entry.pw_gid))
+    return Identity(name, entry.pw_uid, entry.pw_gid, groups, entry.pw_dir, entry.pw_shell)
+
+
+def group_id(name):
+    return grp.getgrnam(name).gr_gid
+
+
+def _reset_signals():
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _place_files(stdio, listeners, environment):
+    """stdio on 0-2, listeners from 3 on; everything else of the init's closes at exec."""
+    # First above everything that is about to be overwritten.
+    floor = 3 + len(listeners)
+    wanted = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, floor) for fd in (*stdio, *listeners)]
+    for target, fd in enumerate(wanted):
+        os.dup2(fd, target, inheritable=True)
+    if listeners:
+        environment["LISTEN_FDS"] = str(len(listeners))
+        environment["LISTEN_PID"] = str(os.getpid())
+
+
+def exec_child(argv, environment, stdio=None, listeners=(), identity=None, terminal=False, cwd="/"):
+    """Forks; the child becomes argv in a session of its own. Returns its pid.
+
+    A command that cannot be run says so on its stderr and exits 127 or 126, as in a shell.
+    """
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        os.setsid()
+        _reset_signals()
+        if stdio is None:
+            null = os.open("/dev/null", os.O_RDWR)
+            stdio = (null, null, null)
+        _place_files(stdio, [listener.fileno() for listener in listeners], environment)
+        if terminal:
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        if identity:
+            os.setgroups(identity.groups)
+            os.setresgid(identity.gid, identity.gid, identity.gid)
+            os.setresuid(identity.uid, identity.uid, identity.uid)
+        try:
+            os.chdir(cwd)
+        except OSError:
+            os.chdir("/")
+        os.execvpe(argv[0], argv, environment)
+    except OSError as error:
+        os.write(2, f"lab: cannot run {argv[0]}: {error.strerror}\n".encode())
+        os._exit(127 if isinstance(error, FileNotFoundError) else 126)
+    except BaseException as error:  # never let a child return into the init's loop
+        os.write(2, f"lab: {error}\n".encode())
+    finally:
+        os._exit(125)
+
+
+def _children_of(pid):
+    """/proc's own list of children needs a kernel option, so by parent pid."""
+    children = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                with open(f"/proc/{entry}/stat") as stat:
+                    parent = int(stat.read().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+            children.setdefault(parent, []).append(int(entry))
+    return children.get(pid, [])
+
+
+def kill_tree(pid):
+    """SIGKILL for a process and its living descendants. What made itself a daemon (its parent is
+    the init by now) stays: a tunnel brought up by a command outlives the command."""
+    stopped, todo = [], [pid]
+    while todo:
+        victim = todo.pop()
+        try:
+            os.kill(victim, signal.SIGSTOP)  # so that it makes no children behind our back
+        except ProcessLookupError:
+            continue
+        stopped.append(victim)
+        todo += _children_of(victim)
+    for victim in stopped:
+        try:
+            os.kill(victim, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+

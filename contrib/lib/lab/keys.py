@@ -1,0 +1,76 @@
+"""Every key of a new lab, made by the tools an admin would use, then held in memory only."""
+
+import os
+import secrets
+import subprocess
+import tempfile
+from dataclasses import dataclass
+
+from . import world
+from .errors import LabError
+
+
+@dataclass(frozen=True)
+class SshKey:
+    private: str  # OpenSSH private key file
+    public: str  # "ssh-ed25519 AAAA…", without comment
+
+
+@dataclass(frozen=True)
+class Keys:
+    realm: str
+    ca: SshKey
+    gateway_node: SshKey
+    jump_node: SshKey
+    jump_host: SshKey
+    people: dict  # name -> SshKey
+    wireguard_private: str
+    wireguard_public: str
+
+
+def _run(argv, text=None):
+    try:
+        return subprocess.run(
+            argv, input=text, capture_output=True, text=True, check=True
+        ).stdout.strip()
+    except FileNotFoundError as error:
+        raise LabError(f"{argv[0]} is not installed") from error
+    except subprocess.CalledProcessError as error:
+        raise LabError(f"{' '.join(argv)}: {error.stderr.strip()}") from error
+
+
+def _make_ssh_keys(names):
+    """All at once: each is a process of its own, and most of its time is waiting for a core."""
+    with tempfile.TemporaryDirectory(prefix="keys-", dir=world.STATE_ROOT) as folder:
+        running = []
+        for name in names:
+            argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", f"{folder}/{name}"]
+            try:
+                running.append(subprocess.Popen(argv, stdin=subprocess.DEVNULL))
+            except FileNotFoundError as error:
+                raise LabError("ssh-keygen is not installed") from error
+        if any([process.wait() for process in running]):
+            raise LabError("ssh-keygen failed, see above")
+        made = {}
+        for name in names:
+            with open(os.path.join(folder, name)) as private:
+                with open(os.path.join(folder, f"{name}.pub")) as public:
+                    made[name] = SshKey(private.read(), " ".join(public.read().split()[:2]))
+        return made
+
+
+def make():
+    people = {person: f"{person}@person" for person in world.PEOPLE}
+    roles = ("ca", "gw1-node", "jump1-node", "jump1-host")
+    ssh = _make_ssh_keys([*roles, *people.values()])
+    wireguard = _run(["wg", "genkey"])
+    return Keys(
+        realm=f"lab-{secrets.token_hex(2)}",
+        ca=ssh["ca"],
+        gateway_node=ssh["gw1-node"],
+        jump_node=ssh["jump1-node"],
+        jump_host=ssh["jump1-host"],
+        people={person: ssh[comment] for person, comment in people.items()},
+        wireguard_private=wireguard,
+        wireguard_public=_run(["wg", "pubkey"], wireguard + "\n"),
+    )
