@@ -1,0 +1,127 @@
+#include <gtest/gtest.h>
+
+#include "broker/base/encoding.h"
+#include "broker/base/json.h"
+#include "broker/base/scope.h"
+#include "broker/base/session_id.h"
+#include "broker/base/time.h"
+
+namespace jitwg {
+namespace {
+
+TEST(Time, ExactlyOneShape) {
+  EXPECT_EQ(render_time(*parse_time("2026-02-28T23:59:59Z")), "2026-02-28T23:59:59Z");
+  for (const char* bad : {"", "2026-02-29T00:00:00Z", "2026-02-28 00:00:00Z", "2026-02-28T24:00:00Z", "2026-02-28T00:00:00",
+                          "2026-02-28T00:00:00.0Z", "2026-02-28T00:00:00+00:00", "2026-2-28T00:00:00Z", "2026-02-28T00:00:60Z"})
+    EXPECT_FALSE(parse_time(bad)) << bad;
+  EXPECT_EQ(render_time(*parse_time_with_offset("2026-03-02T10:00:00+03:00")), "2026-03-02T07:00:00Z");
+}
+
+TEST(Duration, AsPeopleWriteThem) {
+  EXPECT_EQ(*parse_duration("20s"), Seconds(20));
+  EXPECT_EQ(*parse_duration("1h30m"), Seconds(5400));
+  EXPECT_EQ(*parse_duration("90m"), Seconds(5400));
+  for (const char* bad : {"", "0s", "90", "m", "-5m", "1.5h", "30m1h", "1h1h", "99999999999h", "5 m", "1h "})
+    EXPECT_FALSE(parse_duration(bad)) << bad;
+  EXPECT_EQ(render_duration(Seconds(5400)), "1h 30m");
+  EXPECT_EQ(render_duration(Seconds(61)), "1m 1s");
+  EXPECT_EQ(render_duration(Seconds(-3)), "0s");
+}
+
+TEST(SessionIds, AreUuidVersion7) {
+  const WallTime now = *parse_time("2026-01-01T00:00:00Z");
+  const SessionId id = SessionId::make(now);
+  EXPECT_TRUE(SessionId::parse(id.str()));
+  EXPECT_NE(id, SessionId::make(now));
+  EXPECT_LT(id, SessionId::make(now + Seconds(1)));
+  EXPECT_EQ(id.short_form().size(), 8u);
+  EXPECT_FALSE(SessionId::parse("019B0000-0000-7000-8000-000000000001"));
+  EXPECT_FALSE(SessionId::parse("019b0000-0000-4000-8000-000000000001"));
+  EXPECT_FALSE(SessionId::parse("019b0000-0000-7000-0000-000000000001"));
+  EXPECT_FALSE(SessionId::parse(id.str() + "\n"));
+}
+
+TEST(Addresses, OneSpellingOnly) {
+  for (const char* good : {"10.0.0.1", "fd00::1", "::1"}) EXPECT_TRUE(IpAddress::parse(good)) << good;
+  for (const char* bad : {"010.0.0.1", "10.0.0", "FD00::1", "fd00:0:0::1", "::ffff:10.0.0.1", "fe80::1%eth0", "", "10.0.0.1 "})
+    EXPECT_FALSE(IpAddress::parse(bad)) << bad;
+  EXPECT_FALSE(Prefix::parse("10.0.0.1/8"));
+  EXPECT_FALSE(Prefix::parse("10.0.0.0/33"));
+  EXPECT_FALSE(Prefix::parse("10.0.0.0/08"));
+  EXPECT_TRUE(Prefix::parse("10.0.0.0/8")->contains(*IpAddress::parse("10.255.0.1")));
+  EXPECT_FALSE(Prefix::parse("10.0.0.0/8")->contains(*IpAddress::parse("11.0.0.0")));
+  EXPECT_EQ(IpAddress::parse("10.90.0.255")->plus(2).str(), "10.90.1.1");
+  EXPECT_EQ(Endpoint::parse("[2001:db8::1]:51820")->str(), "[2001:db8::1]:51820");
+  for (const char* bad : {"2001:db8::1:51820", "192.0.2.1", "192.0.2.1:0", "[192.0.2.1]:1", "192.0.2.1:70000"})
+    EXPECT_FALSE(Endpoint::parse(bad)) << bad;
+}
+
+TEST(Scopes, CanonicalText) {
+  const auto s = parse_scope({"udp [fd00::1]:53", "tcp 10.60.10.0/24:443,22", "tcp 10.60.0.5:22", "tcp 10.60.0.5:22", "icmp 10.60.0.5",
+                              "tcp 10.0.0.1:1000-1010"});
+  ASSERT_TRUE(s) << s.error().render();
+  EXPECT_EQ(render_scope(*s),
+            (std::vector<std::string>{"icmp 10.60.0.5", "tcp 10.0.0.1:1000-1010", "tcp 10.60.0.5:22", "tcp 10.60.10.0/24:22,443", "udp [fd00::1]:53"}));
+  EXPECT_EQ(*parse_scope(render_scope(*s)), *s);
+  for (const char* bad : {"10.0.0.1:22", "tcp 10.0.0.1", "tcp 10.0.0.1:", "tcp 10.0.0.1:0", "tcp 10.0.0.1:22-21", "icmp 10.0.0.1:8",
+                          "sctp 10.0.0.1:1", "tcp fd00::1:22", "tcp [10.0.0.1]:22", "tcp 10.0.0.1:22,", "tcp  10.0.0.1:22"})
+    EXPECT_FALSE(parse_scope_entry(bad)) << bad;
+}
+
+std::string json_code(std::string_view text) {
+  const auto v = parse_json(text, 1000);
+  return v ? "ok" : std::string(name(v.error().code));
+}
+
+TEST(Json, StrictlyWhatTheFormatAllows) {
+  EXPECT_EQ(json_code(R"({"a":1,"b":[true,null,"x"]})"), "ok");
+  EXPECT_EQ(json_code(R"({"a":1,"a":2})"), "duplicate_key");
+  EXPECT_EQ(json_code(R"({"a":1,"\u0061":2})"), "duplicate_key");
+  for (const char* bad : {"", "{", "{}x", "{}{}", "[1.5]", "[1e3]", "[9223372036854775808]", "[1,]", "{'a':1}", "// c\n{}", "\"\xff\"", "nul",
+                          "[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]", R"(["\ud800"])"})
+    EXPECT_EQ(json_code(bad), "bad_json") << bad;
+  EXPECT_EQ(json_code(std::string(1001, ' ')), "too_large");
+  EXPECT_EQ(parse_json("[9223372036854775807]", 100)->at(0).as_int64(), INT64_MAX);
+}
+
+TEST(Json, ObjectsAreReadWhole) {
+  const auto value = *parse_json(R"({"a":"x","n":3,"extra":1})", 100);
+  JsonObject reader(value, "thing");
+  EXPECT_EQ(reader.string("a"), "x");
+  EXPECT_EQ(reader.integer("n"), 3);
+  EXPECT_EQ(reader.finish().error().code, Code::unknown_key);
+  JsonObject missing(value, "thing");
+  missing.string("b");
+  missing.string("n");
+  EXPECT_EQ(missing.finish().error().message, "thing: \"b\" is missing");
+}
+
+TEST(Encoding, OneValueOneSpelling) {
+  EXPECT_EQ(*base64_decode(base64_encode("any bytes")), "any bytes");
+  for (const char* bad : {"YQ", "YR==", "YQ==\n", "Y Q==", "YQ===", "_-8="}) EXPECT_FALSE(base64_decode(bad)) << bad;
+  EXPECT_FALSE(hex_decode("AB"));
+  EXPECT_FALSE(hex_decode("abc"));
+  EXPECT_EQ(sha256_hex(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+}
+
+TEST(Encoding, NothingHidesOnATerminal) {
+  EXPECT_EQ(escape_for_terminal("ok é\x1b[31m\n"), "ok é\\u{1b}[31m\\u{a}");
+  EXPECT_EQ(escape_for_terminal("a\u202egnp"), "a\\u{202e}gnp");
+  EXPECT_EQ(escape_for_terminal("\xff\\"), "\\xff\\\\");
+}
+
+TEST(Errors, EveryCodeHasItsWord) {
+  for (int i = 0; i <= static_cast<int>(Code::bug); ++i) {
+    const Code code = static_cast<Code>(i);
+    EXPECT_EQ(*parse_code(name(code)), code);
+    EXPECT_NE(exit_code(kind(code)), 0);
+    EXPECT_GE(http_status(kind(code)), 400);
+  }
+  const Error e{Code::replay, "m", "h"};
+  const auto back = parse_error(render_error(e));
+  ASSERT_TRUE(back);
+  EXPECT_EQ(back->render(), e.render());
+}
+
+}  // namespace
+}  // namespace jitwg
