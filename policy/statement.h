@@ -104,7 +104,5 @@ Result<VerifiedStatement> verify_statement(const ssh::SignedDocument& document, 
 json::value render_document(const ssh::SignedDocument& document);
 Result<ssh::SignedDocument> parse_document(const json::value& value, std::string_view what);
 
-// Letters, digits, "._@-", starting with a letter or digit, at most 64: names of people, targets, nodes.
-bool is_name(std::string_view text);
 
 }  // namespace jitwg

@@ -1,0 +1,220 @@
+// Agreement with ssh-keygen, both ways: what it makes we read, what we make it reads.
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <cstdlib>
+#include <string>
+
+#include "broker/base/encoding.h"
+#include "broker/os/file.h"
+#include "ssh-ca/format/allowed_signers.h"
+#include "ssh-ca/format/certificate.h"
+#include "ssh-ca/format/sshsig.h"
+#include "ssh-ca/format/wire.h"
+
+namespace jitwg::ssh {
+namespace {
+
+class Format : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/jitwg-format-XXXXXX";
+    dir_ = mkdtemp(name);
+  }
+  void TearDown() override { run("rm -rf " + dir_); }
+  int run(const std::string& command) { return std::system(("cd " + dir_ + " && " + command).c_str()); }
+  std::string read(const std::string& file) { return *read_file(dir_ + "/" + file, 1 << 20); }
+  void write(const std::string& file, const std::string& bytes) {
+    ASSERT_TRUE(write_file(dir_ + "/" + file, bytes, 0600));
+  }
+  PrivateKey keygen(const std::string& file) {
+    EXPECT_EQ(run("ssh-keygen -q -t ed25519 -N '' -C '' -f " + file), 0);
+    return std::move(*PrivateKey::parse_openssh(read(file)));
+  }
+  std::string dir_;
+};
+
+Certificate sample(const PrivateKey& ca, const PublicKey& key) {
+  return {random_bytes(32), key, 9007199254740993, "jitwg1:019b0000-0000-7000-8000-000000000001",
+          {"jitwg:019b0000-0000-7000-8000-000000000001"}, *parse_time("2026-01-01T00:00:00Z"),
+          *parse_time("2026-01-01T01:30:00Z"), {{"source-address", "10.90.0.2/32"}}, {"permit-pty"}, ca.public_key()};
+}
+
+TEST_F(Format, ReadsKeysOfSshKeygen) {
+  const PrivateKey key = keygen("k");
+  const auto listed = PublicKey::parse(read("k.pub"));
+  ASSERT_TRUE(listed);
+  EXPECT_EQ(*listed, key.public_key());
+  ASSERT_EQ(run("ssh-keygen -lf k.pub | grep -qF '" + key.public_key().fingerprint() + "'"), 0);
+}
+
+TEST_F(Format, SshKeygenReadsOurKeys) {
+  const PrivateKey key = PrivateKey::generate();
+  write("k", key.render_openssh("mine"));
+  ASSERT_EQ(run("ssh-keygen -y -f k > k.pub"), 0);
+  EXPECT_EQ(*PublicKey::parse(read("k.pub").substr(0, read("k.pub").find('\n'))), key.public_key());
+}
+
+TEST_F(Format, RefusesEncryptedAndForeignPrivateKeys) {
+  ASSERT_EQ(run("ssh-keygen -q -t ed25519 -N secret -f e"), 0);
+  EXPECT_EQ(PrivateKey::parse_openssh(read("e")).error().code, Code::bad_key);
+  ASSERT_EQ(run("ssh-keygen -q -t ecdsa -N '' -f c"), 0);
+  EXPECT_EQ(PrivateKey::parse_openssh(read("c")).error().code, Code::bad_key);
+  EXPECT_EQ(PublicKey::parse(read("c.pub")).error().code, Code::bad_key);
+}
+
+TEST_F(Format, PrivateKeyWithForeignPublicHalfIsRefused) {
+  const PrivateKey one = PrivateKey::generate(), two = PrivateKey::generate();
+  const std::string pem = one.render_openssh("");
+  std::string base64;
+  for (size_t i = pem.find('\n') + 1; i < pem.find("-----END"); ++i)
+    if (pem[i] != '\n') base64 += pem[i];
+  std::string blob = *base64_decode(base64);
+  for (size_t at = blob.find(one.public_key().ed25519()); at != std::string::npos;
+       at = blob.find(one.public_key().ed25519()))
+    blob.replace(at, 32, two.public_key().ed25519());
+  const std::string forged = "-----BEGIN OPENSSH PRIVATE KEY-----\n" + base64_encode(blob) +
+                             "\n-----END OPENSSH PRIVATE KEY-----\n";
+  EXPECT_EQ(PrivateKey::parse_openssh(forged).error().code, Code::bad_key);
+}
+
+TEST_F(Format, SignaturesAgreeWithSshKeygenBothWays) {
+  const PrivateKey key = keygen("k");
+  write("body", "some bytes\n");
+  ASSERT_EQ(run("ssh-keygen -q -Y sign -f k -n jitwg body 2>/dev/null"), 0);
+  const auto who = verify({read("body"), read("body.sig")}, "jitwg");
+  ASSERT_TRUE(who) << who.error().render();
+  EXPECT_EQ(*who, key.public_key());
+  EXPECT_EQ(verify({read("body") + "x", read("body.sig")}, "jitwg").error().code, Code::bad_signature);
+  EXPECT_EQ(verify({read("body"), read("body.sig")}, "other").error().code, Code::wrong_namespace);
+
+  const SignedDocument ours = sign("other bytes", "jitwg", key);
+  write("ours.sig", ours.signature);
+  write("ours", ours.body);
+  write("signers", "alice namespaces=\"jitwg\" " + key.public_key().str() + "\n");
+  EXPECT_EQ(run("ssh-keygen -Y verify -f signers -I alice -n jitwg -s ours.sig < ours >/dev/null 2>&1"), 0);
+  EXPECT_NE(run("ssh-keygen -Y verify -f signers -I alice -n git -s ours.sig < ours >/dev/null 2>&1"), 0);
+}
+
+TEST_F(Format, EveryTruncatedOrFlippedSignatureIsRefused) {
+  const PrivateKey key = PrivateKey::generate();
+  const SignedDocument good = sign("body", "jitwg", key);
+  ASSERT_TRUE(verify(good, "jitwg"));
+  for (size_t n = 0; n + 1 < good.signature.size(); ++n)
+    EXPECT_FALSE(parse_signature(good.signature.substr(0, n))) << n;
+  for (size_t i = 0; i + 1 < good.signature.size(); ++i) {
+    SignedDocument bad = good;
+    bad.signature[i] = static_cast<char>(bad.signature[i] ^ 1);
+    EXPECT_FALSE(verify(bad, "jitwg")) << i;
+  }
+}
+
+TEST_F(Format, CertificateIsReadBySshKeygen) {
+  const PrivateKey ca = keygen("ca"), user = keygen("u");
+  const Certificate c = sample(ca, user.public_key());
+  const std::string blob = assemble_certificate(c, ca.sign(c.to_be_signed()));
+  write("u-cert.pub", render_certificate_line(blob) + "\n");
+  ASSERT_EQ(run("ssh-keygen -L -f u-cert.pub > out"), 0);
+  const std::string out = read("out");
+  for (const char* part : {"Key ID: \"jitwg1:019b0000-0000-7000-8000-000000000001\"", "Serial: 9007199254740993",
+                           "source-address 10.90.0.2/32", "permit-pty", "user certificate"})
+    EXPECT_NE(out.find(part), std::string::npos) << part << "\n" << out;
+  const auto back = parse_certificate(blob);
+  ASSERT_TRUE(back) << back.error().render();
+  EXPECT_EQ(*back, c);
+}
+
+TEST_F(Format, CertificatesOfSshKeygenAreReadToTheLetter) {
+  const PrivateKey ca = keygen("ca"), user = keygen("u");
+  ASSERT_EQ(run("ssh-keygen -q -s ca -I id -n one,two -z 7 -V 20260101000000Z:20260101010000Z u.pub"), 0);
+  const std::string line = read("u-cert.pub");
+  const auto blob = parse_certificate_line(line.substr(0, line.rfind(" ")));
+  const auto blob2 = blob ? blob : parse_certificate_line(line.substr(0, line.find('\n')));
+  ASSERT_TRUE(blob2) << line;
+  const auto c = parse_certificate(*blob2);
+  ASSERT_TRUE(c) << c.error().render();
+  EXPECT_EQ(c->serial, 7u);
+  EXPECT_EQ(c->principals, (std::vector<std::string>{"one", "two"}));
+  EXPECT_EQ(c->extensions.size(), 5u);
+  EXPECT_EQ(c->ca, ca.public_key());
+  // sshd would take for-ever certificates; we never do.
+  ASSERT_EQ(run("ssh-keygen -q -s ca -I id -n one u.pub"), 0);
+  const std::string forever = read("u-cert.pub");
+  const std::string base64 = forever.substr(forever.find(' ') + 1);
+  const auto forever_blob = base64_decode(base64.substr(0, base64.find_first_of(" \n")));
+  ASSERT_TRUE(forever_blob);
+  EXPECT_EQ(parse_certificate(*forever_blob).error().code, Code::bad_certificate);
+}
+
+TEST_F(Format, EveryAlteredCertificateIsRefused) {
+  const PrivateKey ca = PrivateKey::generate(), user = PrivateKey::generate();
+  const Certificate c = sample(ca, user.public_key());
+  const std::string blob = assemble_certificate(c, ca.sign(c.to_be_signed()));
+  for (size_t n = 0; n < blob.size(); ++n) EXPECT_FALSE(parse_certificate(blob.substr(0, n))) << n;
+  for (size_t i = 0; i < blob.size(); ++i) {
+    std::string bad = blob;
+    bad[i] = static_cast<char>(bad[i] ^ 0x20);
+    EXPECT_FALSE(parse_certificate(bad)) << i;
+  }
+  EXPECT_FALSE(parse_certificate(blob + "x"));
+}
+
+TEST_F(Format, DuplicateOptionsAreRefused) {
+  const PrivateKey ca = PrivateKey::generate(), user = PrivateKey::generate();
+  Certificate c = sample(ca, user.public_key());
+  c.critical_options = {{"source-address", "10.0.0.1/32"}, {"source-address", "0.0.0.0/0"}};
+  const std::string blob = assemble_certificate(c, ca.sign(c.to_be_signed()));
+  EXPECT_EQ(parse_certificate(blob).error().code, Code::bad_certificate);
+}
+
+TEST_F(Format, CertificateInPlaceOfTheCaKeyIsRefused) {
+  const PrivateKey ca = PrivateKey::generate(), user = PrivateKey::generate();
+  const Certificate c = sample(ca, user.public_key());
+  const std::string nested = assemble_certificate(c, ca.sign(c.to_be_signed()));
+  std::string tbs = c.to_be_signed();
+  tbs.resize(tbs.size() - 4 - ca.public_key().blob().size());
+  tbs += WireWriter().string(nested).bytes();
+  const std::string signature = WireWriter().string("ssh-ed25519").string(ca.sign(tbs)).bytes();
+  EXPECT_EQ(parse_certificate(tbs + WireWriter().string(signature).bytes()).error().code, Code::bad_key);
+}
+
+TEST(WeakKeys, SmallOrderPointsAreRefused) {
+  EXPECT_TRUE(is_weak_ed25519(std::string(32, '\0')));
+  EXPECT_TRUE(is_weak_ed25519(std::string(1, '\1') + std::string(31, '\0')));
+  EXPECT_FALSE(is_weak_ed25519(PrivateKey::generate().public_key().ed25519()));
+  EXPECT_TRUE(is_weak_x25519(std::string(32, '\0')));
+  EXPECT_TRUE(is_weak_x25519(std::string(1, '\1') + std::string(31, '\0')));
+  EXPECT_TRUE(is_weak_x25519(std::string(1, '\xec') + std::string(30, '\xff') + "\x7f"));
+  EXPECT_TRUE(is_weak_x25519(std::string(1, '\xee') + std::string(30, '\xff') + "\x7f"));
+  EXPECT_FALSE(is_weak_x25519(std::string(1, '\x09') + std::string(31, '\0')));
+}
+
+TEST(AllowedSignersFile, RefusesWhatOpenSshWouldLetPass) {
+  const std::string k1 = PrivateKey::generate().public_key().str(), k2 = PrivateKey::generate().public_key().str();
+  const auto code = [](const std::string& text) {
+    const auto r = AllowedSigners::parse(text);
+    return r ? std::string("ok") : std::string(name(r.error().code)) + " " + r.error().message;
+  };
+  EXPECT_EQ(code("# people\n\nalice namespaces=\"jitwg\" " + k1 + "\nalice namespaces=\"jitwg\" " + k2 + " laptop\n"), "ok");
+  for (const std::string& line : std::vector<std::string>
+       {"alice " + k1, "alice,bob namespaces=\"jitwg\" " + k1, "*@x namespaces=\"jitwg\" " + k1,
+        "alice namespaces=\"git\" " + k1, "alice namespaces=\"jitwg,git\" " + k1, "alice cert-authority,namespaces=\"jitwg\" " + k1,
+        "alice namespaces=\"jitwg\",namespaces=\"jitwg\" " + k1, "alice namespaces=\"jitwg\" ssh-rsa AAAA",
+        "alice namespaces=\"jitwg\",valid-before=\"20260101\" " + k1, std::string("alice"),
+        "alice namespaces=\"jitwg\" " + k1 + "\nbob namespaces=\"jitwg\" " + k1})
+    EXPECT_EQ(code(line).substr(0, 19), "bad_allowed_signers") << line;
+  EXPECT_NE(code("alice namespaces=\"jitwg\" " + k1 + "\nbob " + k2).find("line 2"), std::string::npos);
+}
+
+TEST(AllowedSignersFile, KeysHaveTheirTime) {
+  const PublicKey key = PrivateKey::generate().public_key();
+  const auto all = AllowedSigners::parse("alice namespaces=\"jitwg\",valid-after=\"20260101Z\",valid-before=\"20260201120000Z\" " + key.str());
+  ASSERT_TRUE(all) << all.error().render();
+  EXPECT_EQ(all->person_of(key, *parse_time("2026-01-15T00:00:00Z")).value(), "alice");
+  EXPECT_EQ(all->person_of(key, *parse_time("2025-12-31T23:59:59Z")).error().code, Code::stale);
+  EXPECT_EQ(all->person_of(key, *parse_time("2026-02-01T12:00:00Z")).error().code, Code::stale);
+  EXPECT_EQ(all->person_of(PrivateKey::generate().public_key(), {}).error().code, Code::unknown_person);
+}
+
+}  // namespace
+}  // namespace jitwg::ssh
