@@ -1,0 +1,152 @@
+// pam_jitwg.so: asks jitwg-hostd about managed people who log in through sshd. The phases and what
+// sshd does with them: PROTOCOL.md; what comes out: verdict.h. Linux-PAM's side: pam(3),
+// pam_sm_open_session(3).
+#define PAM_SM_AUTH
+#define PAM_SM_ACCOUNT
+#define PAM_SM_SESSION
+#define PAM_SM_PASSWORD
+#include <security/pam_ext.h>
+#include <security/pam_modules.h>
+#include <syslog.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+
+#include "pam_jitwg/login.h"
+#include "pam_jitwg/places.h"
+#include "pam_jitwg/verdict.h"
+
+namespace jitwg::pam {
+namespace {
+
+constexpr char kRefused[] =
+    "jitwg: this host cannot check your session right now; the login is refused.";
+
+struct Call {
+  pam_handle_t* handle;
+  Entry entry;
+  bool silent;
+  bool debug = false;
+};
+
+std::string item(pam_handle_t* handle, int type) {
+  const void* value = nullptr;
+  if (pam_get_item(handle, type, &value) != PAM_SUCCESS || value == nullptr) return {};
+  return static_cast<const char*>(value);
+}
+
+// Only what sshd itself put into the PAM environment; never getenv(), which may be the person's.
+std::string_view environment(pam_handle_t* handle, const char* name) {
+  const char* value = pam_getenv(handle, name);
+  if (value == nullptr) return {};
+  return {value, strnlen(value, kAuthInfoBytes + 1)};  // sshd sets no limit of its own
+}
+
+void tell(const Call& call, bool is_error, const std::string& text) {
+  if (call.silent || text.empty()) return;
+  if (is_error)
+    pam_error(call.handle, "%s", text.c_str());
+  else
+    pam_info(call.handle, "%s", text.c_str());
+}
+
+// The login's environment and hard end. systemd ignores a limit it cannot read, so what is set here
+// is a plain positive number or the login fails.
+bool mark_session(const Call& call, const Answer& answer) {
+  const int64_t left = answer.not_after - static_cast<int64_t>(time(nullptr));
+  if (left <= 0) return false;
+  if (pam_putenv(call.handle, ("JITWG_SESSION_ID=" + answer.session).c_str()) != PAM_SUCCESS)
+    return false;
+  char* limit = strdup(std::to_string(left).c_str());
+  if (limit == nullptr) return false;
+  const auto cleanup = [](pam_handle_t*, void* data, int) { std::free(data); };
+  if (pam_set_data(call.handle, "systemd.runtime_max_sec", limit, cleanup) != PAM_SUCCESS) {
+    std::free(limit);
+    return false;
+  }
+  tell(call, false, "jitwg: session " + answer.session + ": " + render_left(left) + " left.");
+  return true;
+}
+
+Said ask_hostd(const Call& call, Phase phase, const std::string& user) {
+  const auto refuse = [&call, &user](Said said, const char* why) {
+    pam_syslog(call.handle, LOG_ERR, "login of \"%s\" refused: %s", user.c_str(), why);
+    tell(call, true, kRefused);
+    return said;
+  };
+  Question question{phase, user, {}, {}};
+  if (phase == Phase::open) {
+    const auto certificate = certificate_of(environment(call.handle, "SSH_AUTH_INFO_0"));
+    if (!certificate)
+      return refuse(Said::bad_input, "this login used no certificate, or more than one method");
+    question.certificate = *certificate;
+    question.client = first_word(environment(call.handle, "SSH_CONNECTION"));
+    if (question.client.empty())
+      return refuse(Said::bad_input, "sshd did not name the client's address");
+  }
+  std::string why;
+  const auto answer = ask(hostd(), question, kDeadline, why);
+  if (!answer) return refuse(Said::nothing, why.c_str());
+  if (call.debug)
+    pam_syslog(call.handle, LOG_DEBUG, "%s of \"%s\": %s", name(phase).data(), user.c_str(),
+               answer->code.c_str());
+  if (!answer->allow) {
+    pam_syslog(call.handle, LOG_NOTICE, "login of \"%s\" refused: %s: %s session=%s", user.c_str(),
+               answer->code.c_str(), answer->text.c_str(), answer->session.c_str());
+    tell(call, true, answer->text);
+    return Said::deny;
+  }
+  if (phase == Phase::open && !mark_session(call, *answer))
+    return refuse(Said::bad_input, "the session has ended, or memory has");
+  return Said::allow;
+}
+
+int decide(Call& call, int argc, const char** argv) {
+  const auto arguments = parse_arguments(argc, argv);
+  if (!arguments) {
+    pam_syslog(call.handle, LOG_ERR,
+               "arguments are mode=login [debug], each once: all logins are refused");
+    tell(call, true, kRefused);
+    return verdict(call.entry, Managed::yes, Said::misconfigured);
+  }
+  call.debug = arguments->debug;
+  const std::string user = item(call.handle, PAM_USER);
+  std::string why;
+  const Managed managed = is_managed(managed_files(), user, &why) ? Managed::yes : Managed::no;
+  if (!why.empty()) pam_syslog(call.handle, LOG_WARNING, "%s", why.c_str());
+  Said said = Said::not_asked;
+  if (managed == Managed::yes) {
+    if (call.entry == Entry::account) said = ask_hostd(call, Phase::account, user);
+    if (call.entry == Entry::open) said = ask_hostd(call, Phase::open, user);
+    if (call.entry == Entry::close) said = ask_hostd(call, Phase::close, user);
+  }
+  return verdict(call.entry, managed, said);
+}
+
+// The barrier: what leaves here with an exception would end sshd's monitor, and a newer sshd then
+// penalises the address of whoever logged in.
+int guarded(Entry entry, pam_handle_t* handle, int flags, int argc, const char** argv) noexcept {
+  try {
+    Call call{handle, entry, (flags & PAM_SILENT) != 0};
+    return decide(call, argc, argv);
+  } catch (...) {
+    return verdict(entry, Managed::yes, Said::nothing);
+  }
+}
+
+}  // namespace
+}  // namespace jitwg::pam
+
+#define JITWG_ENTRY(function, entry)                                                              \
+  extern "C" __attribute__((visibility("default"))) int function(pam_handle_t* handle, int flags, \
+                                                                 int argc, const char** argv) {   \
+    return jitwg::pam::guarded(jitwg::pam::Entry::entry, handle, flags, argc, argv);              \
+  }
+
+JITWG_ENTRY(pam_sm_authenticate, authenticate)
+JITWG_ENTRY(pam_sm_setcred, setcred)
+JITWG_ENTRY(pam_sm_acct_mgmt, account)
+JITWG_ENTRY(pam_sm_open_session, open)
+JITWG_ENTRY(pam_sm_close_session, close)
+JITWG_ENTRY(pam_sm_chauthtok, chauthtok)
