@@ -78,6 +78,13 @@ struct DenyRule {
   std::vector<TargetSelector> targets;
 };
 
+// Emergency access without the broker (DESIGN §11); who may start it is rights["break_glass"].
+struct BreakGlass {
+  int count = 0;  // statements needed; 0: not configured
+  Seconds max_duration{};
+  std::vector<TargetSelector> targets;
+};
+
 struct PolicyTest {
   int line = 0;
   std::string person, target;
@@ -99,6 +106,7 @@ struct Policy {
   std::vector<Rule> rules;
   std::vector<DenyRule> denies;
   std::map<std::string, std::vector<Member>> rights;  // incident_open, revoke, lock, nodes, audit_read, …
+  BreakGlass break_glass;
   Seconds incident_max_duration{}, incident_review_within{};
   std::vector<PolicyTest> tests;
   std::string digest;  // sha256_hex of the file's bytes

@@ -1,0 +1,128 @@
+#include "policy/decide.h"
+
+#include <algorithm>
+
+#include "broker/base/encoding.h"
+#include "broker/base/limits.h"
+#include "policy/matching.h"
+
+namespace jitwg {
+namespace {
+
+Access resolve(const Policy& policy, const Target& target, const std::string& person) {
+  Access access{target.scope, std::nullopt, target.gateways, target.jump_hosts};
+  for (const std::string& host : target.jump_hosts)
+    for (const IpAddress& address : policy.jump_hosts.at(host).addresses)
+      access.scope.push_back({Protocol::tcp, Prefix::host(address), 22, 22});
+  access.scope = normalise(std::move(access.scope));
+  if (!target.jump_hosts.empty()) access.login = target.login == "{person}" ? person : target.login;
+  return access;
+}
+
+Verdict deny(Code code, std::string message, std::string hint = {}, std::string rule = {}) {
+  Verdict verdict;
+  verdict.denial = Error{code, std::move(message), std::move(hint)};
+  verdict.rule = std::move(rule);
+  return verdict;
+}
+
+// Gives one more place to a decider, moving others along if that helps (Kuhn's augmenting path).
+struct Matcher {
+  const std::vector<std::vector<bool>>& fits;  // [decider][place]
+  std::vector<int> holder;                     // of each place, -1 = free
+
+  bool place(size_t decider, std::vector<bool>& tried) {
+    for (size_t p = 0; p < holder.size(); ++p) {
+      if (!fits[decider][p] || tried[p]) continue;
+      tried[p] = true;
+      if (holder[p] < 0 || place(static_cast<size_t>(holder[p]), tried)) {
+        holder[p] = static_cast<int>(decider);
+        return true;
+      }
+    }
+    return false;
+  }
+};
+
+}  // namespace
+
+std::string_view name(Verdict::Outcome outcome) {
+  switch (outcome) {
+    case Verdict::Outcome::allow: return "allow";
+    case Verdict::Outcome::approval: return "approval";
+    case Verdict::Outcome::deny: return "deny";
+  }
+  return "deny";
+}
+
+Verdict decide(const Policy& policy, const Question& q) {
+  const auto found = policy.targets.find(q.target);
+  if (found == policy.targets.end())
+    return deny(Code::unknown_target, "there is no target \"" + escape_for_terminal(q.target) + "\"",
+                nearest(q.target, policy.targets));
+  const Target& target = found->second;
+
+  for (const DenyRule& rule : policy.denies)
+    if (matches(policy, rule.who, rule.targets, q.person, target))
+      return deny(Code::denied_by_rule, "the rule \"" + rule.name + "\" forbids it", "no approval can change that", rule.name);
+
+  const Rule* chosen = nullptr;
+  const Rule* closed = nullptr;  // would match at another hour
+  for (const Rule& rule : policy.rules) {
+    if (rule.during_incident != q.incident || !matches(policy, rule.who, rule.targets, q.person, target)) continue;
+    if (rule.hours && !rule.hours->contain(q.at)) {
+      if (!closed) closed = &rule;
+      continue;
+    }
+    chosen = &rule;
+    break;
+  }
+  if (!chosen && closed)
+    return deny(Code::outside_hours, "the rule \"" + closed->name + "\" holds only " + closed->hours->str(), {}, closed->name);
+  if (!chosen)
+    return deny(Code::no_rule, "no rule lets " + q.person + " reach " + q.target + (q.incident ? " in an incident" : ""),
+                "jitwg policy explain --person " + q.person + " --target " + q.target + " says why");
+
+  const Seconds duration = q.duration.value_or(policy.duration);
+  const Seconds most = chosen->max_duration.value_or(policy.max_duration);
+  if (duration > most)
+    return deny(Code::duration_over_limit,
+                render_duration(duration) + " is longer than the " + render_duration(most) + " of the rule \"" + chosen->name + "\"",
+                "ask for at most " + render_duration(most), chosen->name);
+  if (duration < limits::kMinDuration)
+    return deny(Code::bad_value, "a duration of " + render_duration(duration), "at least 10s", chosen->name);
+
+  Verdict verdict;
+  verdict.rule = chosen->name;
+  verdict.duration = duration;
+  verdict.access = resolve(policy, target, q.person);
+  verdict.approvals = chosen->approvals;
+  for (const ApprovalPlace& place : chosen->approvals) {
+    const auto people = policy.people(place.from);
+    verdict.approvers.insert(people.begin(), people.end());
+  }
+  verdict.approvers.erase(q.person);
+  verdict.outcome = chosen->approvals.empty() ? Verdict::Outcome::allow : Verdict::Outcome::approval;
+  return verdict;
+}
+
+bool approvals_filled(const Policy& policy, const std::vector<ApprovalPlace>& places,
+                      const std::set<std::string>& deciders) {
+  std::vector<const ApprovalPlace*> seats;
+  for (const ApprovalPlace& place : places)
+    for (int i = 0; i < place.count; ++i) seats.push_back(&place);
+  std::vector<std::vector<bool>> fits;
+  for (const std::string& person : deciders) {
+    auto& row = fits.emplace_back();
+    for (const ApprovalPlace* seat : seats) row.push_back(policy.is_any(seat->from, person));
+  }
+  Matcher matcher{fits, std::vector<int>(seats.size(), -1)};
+  size_t filled = 0;
+  for (size_t d = 0; d < fits.size(); ++d) {
+    std::vector<bool> tried(seats.size());
+    if (matcher.place(d, tried)) ++filled;
+  }
+  return filled == seats.size();
+}
+
+}  // namespace jitwg
