@@ -29,6 +29,9 @@ constexpr auto kLoginReadFor = 10h;              // a `login` statement's longes
 constexpr auto kConfirmWait = 10s;               // activation waits this long for gateway and jump host
 constexpr auto kHeaderDeadline = 10s;            // an HTTP peer that dribbles is cut
 constexpr auto kBodyDeadline = 10s;
+constexpr auto kIdleDeadline = 2min;             // between two requests on a kept connection
+constexpr auto kStallDeadline = 30s;             // a peer that takes no byte of its answer for so long is cut
+constexpr auto kLinger = 2s;                     // for the rest of a refused request, so that its sender reads why
 constexpr size_t kConnections = 4096;            // per listener, so that descriptors never run out
 
 }  // namespace jitwg::limits
