@@ -1,4 +1,5 @@
-// HTTP/1.1 requests and answers as plain values (RFC 9112), for server and client. No Beast type shows here.
+// HTTP/1.1 requests and answers as plain values (RFC 9112), for server and client. No Beast type
+// shows here.
 #pragma once
 
 #include <map>
