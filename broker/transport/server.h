@@ -1,15 +1,18 @@
-// The broker's HTTP server: one accept loop that no peer can block, deadlines for header and body, keep-alive.
-// Runs on the caller's io_context, single-threaded. Written over Asio's generic stream, so that a TLS listener is
-// one more accept loop over the same session code.
+// The broker's HTTP server: one accept loop that no peer can block, deadlines for header and body,
+// keep-alive. Runs on the caller's io_context, single-threaded. A TLS listener is one more accept
+// loop over the same connection code (connection.h). What is no HTTP is answered 400, a body over
+// kHttpBodyBytes 413, both as JSON errors.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 
+#include "broker/base/limits.h"
 #include "broker/os/fd.h"
 #include "broker/transport/http.h"
 
@@ -30,10 +33,23 @@ struct Answer {
 
 using Handler = std::function<boost::asio::awaitable<Answer>(Request)>;
 
+// How long and how much a peer may make us wait and hold; the defaults say why.
+struct ServerLimits {
+  std::chrono::milliseconds header = limits::kHeaderDeadline;
+  std::chrono::milliseconds body = limits::kBodyDeadline;
+  std::chrono::milliseconds idle = limits::kIdleDeadline;
+  std::chrono::milliseconds stall = limits::kStallDeadline;
+  std::chrono::milliseconds linger = limits::kLinger;
+  // Beyond, the longest idle one makes room; when all are at work, the newcomer is told so.
+  size_t connections = limits::kConnections;
+};
+
 class Server {
  public:
-  // `listener`: a listening Unix stream socket. `handler` outlives the server and never throws.
-  Server(boost::asio::io_context& io, Fd listener, Handler handler);
+  // `listener`: a listening stream socket. `handler` outlives the server and never throws. It, and
+  // a LineSource's next(), are cancelled (operation_aborted out of what they await) by stop(), a
+  // LineSource also when its peer goes.
+  Server(boost::asio::io_context& io, Fd listener, Handler handler, ServerLimits limits = {});
   ~Server();
   void start();
   void stop();  // closes the listener and all connections
