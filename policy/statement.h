@@ -14,6 +14,7 @@
 #include "broker/base/session_id.h"
 #include "broker/base/time.h"
 #include "ssh-ca/format/allowed_signers.h"
+#include "ssh-ca/format/document.h"
 #include "ssh-ca/format/sshsig.h"
 
 namespace jitwg {
@@ -99,10 +100,5 @@ struct VerifiedStatement {
 // parse_statement's. How old it may be is the caller's question.
 Result<VerifiedStatement> verify_statement(const ssh::SignedDocument& document, const ssh::AllowedSigners& people,
                                            std::string_view realm, WallTime now);
-
-// A signed document as JSON: {"body": base64, "signature": armoured}.
-json::value render_document(const ssh::SignedDocument& document);
-Result<ssh::SignedDocument> parse_document(const json::value& value, std::string_view what);
-
 
 }  // namespace jitwg
