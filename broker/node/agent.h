@@ -43,6 +43,9 @@ class Enforcer {
   // Bring the machine to exactly `wanted`, removals first; idempotent. One outcome per wanted session. What the machine
   // holds beyond `wanted` and is ours goes away.
   virtual std::vector<Outcome> converge(const std::vector<Wanted>& wanted, WallTime now) = 0;
+  // For a session that is to be closed and whose grant this node does not have, asked after a converge without it:
+  // the evidence of a closed Outcome, read back; null when something of it is left, or the machine cannot say.
+  virtual boost::json::value evidence_of_absence(const SessionId& session) = 0;
 };
 
 struct AgentConfig {
