@@ -1,0 +1,148 @@
+#include "ssh-ca/signer/ledger.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "broker/base/encoding.h"
+#include "broker/base/limits.h"
+#include "broker/os/file.h"
+
+namespace jitwg::signer {
+namespace {
+
+constexpr size_t kMaxRecord = 1 << 20;
+constexpr size_t kMaxLedger = size_t{16} << 30;
+
+std::string next_head(const std::string& head, std::string_view record) {
+  return sha256_hex(head + " " + std::string(record));
+}
+
+Result<void> write_all(int fd, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(fd, bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return fail_errno("ledger", errno);
+    bytes.remove_prefix(static_cast<size_t>(n));
+  }
+  return {};
+}
+
+}  // namespace
+
+const Issued* Memory::issued(const SessionId& session) const {
+  const auto it = issued_.find(session);
+  return it == issued_.end() ? nullptr : &it->second;
+}
+
+const std::string* Memory::nonce_digest(std::string_view nonce) const {
+  const auto it = nonces_.find(std::string(nonce));
+  return it == nonces_.end() ? nullptr : &it->second;
+}
+
+Result<void> Memory::take_issued(JsonObject& reader) {
+  const std::string question = reader.string("question_sha256");
+  const json::value* answer = reader.value("answer");
+  const json::value* statements = reader.value("statements");
+  JITWG_TRY(reader.finish());
+  const auto* list = statements->if_array();
+  const auto* object = answer->if_object();
+  if (!list || list->empty() || !object || !object->contains("grant"))
+    return fail(Code::corrupt, "an issued record without statements or answer");
+  JITWG_ASSIGN(const auto grant_document, parse_document(object->at("grant"), "grant"));
+  JITWG_ASSIGN(const Grant grant, parse_grant(grant_document.body));
+  std::set<std::string> people;
+  for (const json::value& item : *list) {
+    JITWG_ASSIGN(const auto document, parse_document(item, "statement"));
+    JITWG_ASSIGN(const Statement statement, parse_statement(document.body));
+    nonces_.emplace(head_of(statement).nonce, sha256_hex(document.body));
+    people.insert(head_of(statement).by);
+    if (const auto* request = std::get_if<RequestStatement>(&statement)) {
+      keys_.insert(request->wg_public_key);
+      keys_.insert(request->ssh_public_key.str());
+    }
+  }
+  for (const Prefix& p : grant.address) addresses_.given[p.address] = grant.not_after;
+  issued_.emplace(grant.session, Issued{question, *answer, std::move(people)});
+  return {};
+}
+
+Result<void> Memory::take_applied(JsonObject& reader) {
+  const json::value* value = reader.value("statement");
+  JITWG_TRY(reader.finish());
+  JITWG_ASSIGN(const auto document, parse_document(*value, "statement"));
+  JITWG_ASSIGN(const Statement statement, parse_statement(document.body));
+  const auto* revoke = std::get_if<RevokeStatement>(&statement);
+  if (!revoke) return fail(Code::corrupt, "an applied record that is no revocation");
+  nonces_.emplace(revoke->head.nonce, sha256_hex(document.body));
+  revoked_.insert(revoke->session);
+  return {};
+}
+
+Result<void> Memory::take(const json::value& record) {
+  JsonObject reader(record, "ledger record");
+  const std::string kind = reader.string("kind");
+  const std::string at_text = reader.string("at");
+  if (!reader.ok()) return reader.finish();
+  JITWG_ASSIGN(const WallTime at, parse_time(at_text));
+  if (kind == "issued") JITWG_TRY(take_issued(reader));
+  else if (kind == "applied") JITWG_TRY(take_applied(reader));
+  else return fail(Code::corrupt, "a ledger record of unknown kind \"" + escape_for_terminal(kind) + "\"");
+  newest_ = std::max(newest_, at);
+  return {};
+}
+
+Result<Ledger> Ledger::open(const std::string& path) {
+  Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd.valid()) return fail_errno(path, errno);
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0)
+    return fail(Code::wrong_state, path + " is in use by another signer", "one signer and one ledger per realm");
+  JITWG_ASSIGN(const std::string text, read_file(path, kMaxLedger));
+
+  Ledger ledger(std::move(fd), std::string(64, '0'));
+  std::string_view rest = text;
+  size_t good = 0, number = 0;
+  while (!rest.empty()) {
+    ++number;
+    const size_t newline = rest.find('\n');
+    if (newline == std::string_view::npos) break;  // torn: the write that made it was never answered
+    const std::string_view line = rest.substr(0, newline);
+    const std::string where = path + " line " + std::to_string(number);
+    if (line.size() < 66 || line[64] != ' ' || line.substr(0, 64) != next_head(ledger.head_, line.substr(65)))
+      return fail(Code::corrupt, where + ": its hash does not follow from the line before",
+                  "the ledger was altered or damaged: restore it from a copy, do not edit it");
+    const auto record = parse_json(line.substr(65), kMaxRecord);
+    if (!record) return within(where, record.error());
+    if (auto taken = ledger.memory_.take(*record); !taken) return within(where, taken.error());
+    ledger.head_ = line.substr(0, 64);
+    rest.remove_prefix(newline + 1);
+    good += newline + 1;
+  }
+  if (!rest.empty()) {
+    if (::ftruncate(ledger.fd_.get(), static_cast<off_t>(good)) != 0 || ::fsync(ledger.fd_.get()) != 0)
+      return fail_errno(path, errno);
+    ledger.repaired_ = true;
+  }
+  return ledger;
+}
+
+Result<void> Ledger::append(const json::value& record) {
+  JITWG_TRY(memory_.take(record));
+  const std::string text = render_json(record);
+  head_ = next_head(head_, text);
+  pending_ += head_ + " " + text + "\n";
+  return {};
+}
+
+Result<void> Ledger::sync() {
+  if (pending_.empty()) return {};
+  JITWG_TRY(write_all(fd_.get(), pending_));
+  if (::fdatasync(fd_.get()) != 0) return fail_errno("ledger", errno);
+  pending_.clear();
+  return {};
+}
+
+}  // namespace jitwg::signer

@@ -1,0 +1,83 @@
+#include "ssh-ca/signer/ledger.h"
+
+#include "ssh-ca/signer/frames.h"
+#include "tests/unit/ssh-ca/signer/world.h"
+
+namespace jitwg::signer {
+namespace {
+
+struct LedgerTest : ::testing::Test {
+  World w;
+  std::string path = w.dir + "/ledger";
+  void fill(int count) {
+    Signer signer = w.signer();
+    for (int i = 0; i < count; ++i) {
+      const auto doc = w.sign(w.request());
+      ASSERT_EQ(code_of(signer.answer(w.issue(doc, {w.sign(w.decision(doc))}), kNow)), "ok");
+    }
+    ASSERT_TRUE(signer.sync());
+  }
+  std::string bytes() { return *read_file(path, 1 << 24); }
+  void put(const std::string& text) { ASSERT_TRUE(write_file(path, text, 0600)); }
+};
+
+TEST_F(LedgerTest, TornLastLineIsCutOffAtEveryByte) {
+  fill(2);
+  const std::string whole = bytes();
+  const size_t first = whole.find('\n') + 1;
+  for (const size_t cut : {first + 1, first + 64, first + 65, first + 200, whole.size() - 1}) {
+    put(whole.substr(0, cut));
+    const auto ledger = Ledger::open(path);
+    ASSERT_TRUE(ledger) << cut << " " << ledger.error().render();
+    EXPECT_TRUE(ledger->repaired());
+    EXPECT_EQ(ledger->memory().issued_count(), 1u);
+    EXPECT_EQ(bytes(), whole.substr(0, first));
+  }
+}
+
+TEST_F(LedgerTest, AnyAlteredByteRefusesToStart) {
+  fill(2);
+  const std::string whole = bytes();
+  for (size_t i = 0; i < whole.size(); i += 37) {
+    std::string bad = whole;
+    bad[i] = static_cast<char>(bad[i] ^ 1);
+    put(bad);
+    const auto ledger = Ledger::open(path);
+    EXPECT_FALSE(ledger) << i;
+  }
+  put(whole.substr(whole.find('\n') + 1));  // the first record removed
+  EXPECT_EQ(Ledger::open(path).error().code, Code::corrupt);
+}
+
+TEST_F(LedgerTest, OneSignerAtATime) {
+  const auto first = Ledger::open(path);
+  ASSERT_TRUE(first);
+  EXPECT_EQ(Ledger::open(path).error().code, Code::wrong_state);
+}
+
+TEST_F(LedgerTest, CaKeyOthersMayReadIsRefused) {
+  ASSERT_TRUE(write_file(w.dir + "/ca", w.ca.render_openssh(""), 0640));
+  EXPECT_EQ(make_native_backend(w.dir + "/ca").error().code, Code::unsafe_file);
+  EXPECT_EQ(make_native_backend(w.dir + "/none").error().code, Code::io);
+}
+
+TEST(Frames, PartialBrokenAndOversized) {
+  const json::value message = {{"op", "policy"}};
+  const std::string frame = render_frame(message);
+  std::string buffer;
+  for (size_t i = 0; i + 1 < frame.size(); ++i) {
+    buffer += frame[i];
+    ASSERT_EQ(*take_frame(buffer), std::nullopt);
+  }
+  buffer += frame.back() + frame;
+  EXPECT_EQ(**take_frame(buffer), message);
+  EXPECT_EQ(**take_frame(buffer), message);
+  EXPECT_TRUE(buffer.empty());
+  buffer = std::string("\xff\xff\xff\xff", 4);
+  EXPECT_EQ(take_frame(buffer).error().code, Code::too_large);
+  buffer = std::string("\0\0\0\1x", 5);
+  EXPECT_EQ(take_frame(buffer).error().code, Code::bad_json);
+}
+
+}  // namespace
+}  // namespace jitwg::signer
