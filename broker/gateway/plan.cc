@@ -1,0 +1,124 @@
+#include "broker/gateway/plan.h"
+
+#include <algorithm>
+
+namespace jitwg::gateway {
+namespace {
+
+using wireguard::Peer;
+using wireguard::PublicKey;
+
+struct ElementKey {
+  const Element* element;
+  auto operator<=>(const ElementKey& other) const {
+    return std::tie(element->set, element->key, element->key_end) <=>
+           std::tie(other.element->set, other.element->key, other.element->key_end);
+  }
+  bool operator==(const ElementKey& other) const { return (*this <=> other) == 0; }
+};
+
+bool holds(const std::map<PublicKey, const Peer*>& peers, const Tunnel& tunnel) {
+  const auto found = peers.find(tunnel.key);
+  return found != peers.end() && found->second->allowed_ips == tunnel.addresses;
+}
+
+// Which open sessions may be, and why the others may not.
+std::vector<const Tunnel*> choose(const std::vector<Tunnel>& wanted,
+                                  const std::map<PublicKey, const Peer*>& peers,
+                                  std::map<SessionId, Error>& refused) {
+  std::map<PublicKey, SessionId> keys;
+  std::vector<const Tunnel*> candidates, chosen;
+  for (const Tunnel& tunnel : wanted) {
+    if (tunnel.open)
+      candidates.push_back(&tunnel);
+    else
+      keys.emplace(tunnel.key, tunnel.session);
+  }
+  std::sort(candidates.begin(), candidates.end(), [&](const Tunnel* a, const Tunnel* b) {
+    const bool a_holds = holds(peers, *a), b_holds = holds(peers, *b);
+    if (a_holds != b_holds) return a_holds;
+    return std::tie(a->not_before, a->session) < std::tie(b->not_before, b->session);
+  });
+  std::map<Prefix, SessionId> addresses;
+  for (const Tunnel* tunnel : candidates) {
+    const auto key = keys.find(tunnel->key);
+    if (key != keys.end()) {
+      refused.emplace(tunnel->session,
+                      Error{Code::address_taken,
+                            "its WireGuard key belongs to session " + key->second.str(),
+                            {}});
+      continue;
+    }
+    const auto taken =
+        std::find_if(tunnel->addresses.begin(), tunnel->addresses.end(),
+                     [&](const Prefix& address) { return addresses.contains(address); });
+    if (taken != tunnel->addresses.end()) {
+      refused.emplace(tunnel->session, Error{Code::address_taken,
+                                             taken->str_short() + " belongs to session " +
+                                                 addresses.at(*taken).str(),
+                                             {}});
+      continue;
+    }
+    keys.emplace(tunnel->key, tunnel->session);
+    for (const Prefix& address : tunnel->addresses) addresses.emplace(address, tunnel->session);
+    chosen.push_back(tunnel);
+  }
+  return chosen;
+}
+
+void plan_peers(const std::vector<Tunnel>& wanted, const std::vector<const Tunnel*>& chosen,
+                const Observed& observed, const std::vector<Prefix>& pools, Plan& plan) {
+  std::map<PublicKey, const Tunnel*> right;
+  std::set<PublicKey> ours;
+  for (const Tunnel& tunnel : wanted) ours.insert(tunnel.key);
+  for (const Tunnel* tunnel : chosen) right.emplace(tunnel->key, tunnel);
+
+  for (const Peer& peer : observed.interface.peers) {
+    const auto found = right.find(peer.key);
+    if (found != right.end() && found->second->addresses == peer.allowed_ips) {
+      right.erase(found);  // as it should be
+      continue;
+    }
+    const bool in_pool =
+        std::any_of(peer.allowed_ips.begin(), peer.allowed_ips.end(), [&](const Prefix& allowed) {
+          return std::any_of(pools.begin(), pools.end(),
+                             [&](const Prefix& pool) { return pool.contains(allowed); });
+        });
+    if (in_pool || ours.contains(peer.key)) plan.remove_peers.push_back(peer.key);
+  }
+  for (const auto& [key, tunnel] : right)
+    plan.add_peers.push_back({key, tunnel->addresses, {}, {}});
+}
+
+void plan_elements(const std::vector<const Tunnel*>& chosen, const Observed& observed, Plan& plan) {
+  std::set<ElementKey> missing;
+  for (const Tunnel* tunnel : chosen)
+    for (const Element& element : tunnel->elements) missing.insert({&element});
+
+  for (const Element& seen : observed.elements) {
+    const auto found = missing.find({&seen});
+    if (found == missing.end() || found->element->comment != seen.comment) {
+      plan.remove_elements.push_back(seen);
+      continue;
+    }
+    if (seen.remaining > found->element->remaining + kEndTolerance)
+      plan.replace_elements.push_back(*found->element);
+    missing.erase(found);
+  }
+  for (const ElementKey& key : missing) plan.add_elements.push_back(*key.element);
+}
+
+}  // namespace
+
+Plan plan(const std::vector<Tunnel>& wanted, const Observed& observed,
+          const std::vector<Prefix>& pools) {
+  Plan result;
+  std::map<PublicKey, const Peer*> peers;
+  for (const Peer& peer : observed.interface.peers) peers.emplace(peer.key, &peer);
+  const auto chosen = choose(wanted, peers, result.refused);
+  plan_peers(wanted, chosen, observed, pools, result);
+  plan_elements(chosen, observed, result);
+  return result;
+}
+
+}  // namespace jitwg::gateway

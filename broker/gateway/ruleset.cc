@@ -1,0 +1,93 @@
+#include "broker/gateway/ruleset.h"
+
+#include <algorithm>
+#include <string_view>
+
+namespace jitwg::gateway {
+namespace {
+
+// Priority filter - 10: before the usual filter chains (0), Docker's and firewalld's (filter + 10),
+// so that nothing is counted or logged there as let through that we drop. The number is not what
+// protects: a drop in any chain of a hook is final, and an accept here only lets the packet go on
+// to the others.
+//
+// Every packet from the tunnel is looked up, also of established flows: an element that goes, by us
+// or by its timeout, stops them. Replies pass by the same element, looked up reversed, and only on
+// flows that the tunnel's side began. Using `ct` makes the kernel reassemble fragments first; `meta
+// l4proto` and `th` see past IPv6 extension headers.
+constexpr std::string_view kText = R"(
+add table inet jitwg
+add set inet jitwg scope4 { type ipv4_addr . ipv4_addr . inet_proto . inet_service; flags timeout; counter; }
+add set inet jitwg scope6 { type ipv6_addr . ipv6_addr . inet_proto . inet_service; flags timeout; counter; }
+add set inet jitwg range4 { type ipv4_addr . ipv4_addr . inet_proto . inet_service; flags interval,timeout; counter; }
+add set inet jitwg range6 { type ipv6_addr . ipv6_addr . inet_proto . inet_service; flags interval,timeout; counter; }
+add set inet jitwg icmp4 { type ipv4_addr . ipv4_addr; flags timeout; counter; }
+add set inet jitwg icmp6 { type ipv6_addr . ipv6_addr; flags timeout; counter; }
+add set inet jitwg icmp_range4 { type ipv4_addr . ipv4_addr; flags interval,timeout; counter; }
+add set inet jitwg icmp_range6 { type ipv6_addr . ipv6_addr; flags interval,timeout; counter; }
+
+add chain inet jitwg forward { type filter hook forward priority filter - 10; policy accept; }
+add chain inet jitwg input { type filter hook input priority filter - 10; policy accept; }
+add chain inet jitwg from_tunnel
+add chain inet jitwg to_tunnel
+add chain inet jitwg errors
+flush chain inet jitwg forward
+flush chain inet jitwg input
+flush chain inet jitwg from_tunnel
+flush chain inet jitwg to_tunnel
+flush chain inet jitwg errors
+
+# No service of the gateway itself.
+add rule inet jitwg input iifname "@IF@" counter drop
+# Never from one person to another.
+add rule inet jitwg forward iifname "@IF@" oifname "@IF@" counter drop
+add rule inet jitwg forward iifname "@IF@" goto from_tunnel
+add rule inet jitwg forward oifname "@IF@" goto to_tunnel
+
+add rule inet jitwg from_tunnel ip saddr . ip daddr . meta l4proto . th dport @scope4 accept
+add rule inet jitwg from_tunnel ip6 saddr . ip6 daddr . meta l4proto . th dport @scope6 accept
+add rule inet jitwg from_tunnel ip saddr . ip daddr . meta l4proto . th dport @range4 accept
+add rule inet jitwg from_tunnel ip6 saddr . ip6 daddr . meta l4proto . th dport @range6 accept
+add rule inet jitwg from_tunnel icmp type echo-request ip saddr . ip daddr @icmp4 accept
+add rule inet jitwg from_tunnel icmpv6 type echo-request ip6 saddr . ip6 daddr @icmp6 accept
+add rule inet jitwg from_tunnel icmp type echo-request ip saddr . ip daddr @icmp_range4 accept
+add rule inet jitwg from_tunnel icmpv6 type echo-request ip6 saddr . ip6 daddr @icmp_range6 accept
+add rule inet jitwg from_tunnel ct state related jump errors
+add rule inet jitwg from_tunnel counter drop
+
+add rule inet jitwg to_tunnel ct direction reply ip daddr . ip saddr . meta l4proto . th sport @scope4 accept
+add rule inet jitwg to_tunnel ct direction reply ip6 daddr . ip6 saddr . meta l4proto . th sport @scope6 accept
+add rule inet jitwg to_tunnel ct direction reply ip daddr . ip saddr . meta l4proto . th sport @range4 accept
+add rule inet jitwg to_tunnel ct direction reply ip6 daddr . ip6 saddr . meta l4proto . th sport @range6 accept
+add rule inet jitwg to_tunnel ct direction reply icmp type echo-reply ip daddr . ip saddr @icmp4 accept
+add rule inet jitwg to_tunnel ct direction reply icmpv6 type echo-reply ip6 daddr . ip6 saddr @icmp6 accept
+add rule inet jitwg to_tunnel ct direction reply icmp type echo-reply ip daddr . ip saddr @icmp_range4 accept
+add rule inet jitwg to_tunnel ct direction reply icmpv6 type echo-reply ip6 daddr . ip6 saddr @icmp_range6 accept
+add rule inet jitwg to_tunnel ct state related jump errors
+add rule inet jitwg to_tunnel counter drop
+
+# An ICMP error (path MTU, port closed) belongs to the flow that it quotes: that flow's own tuple must be live.
+add rule inet jitwg errors icmp type { destination-unreachable, time-exceeded, parameter-problem } ct original ip saddr . ct original ip daddr . ct original protocol . ct original proto-dst @scope4 accept
+add rule inet jitwg errors icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } ct original ip6 saddr . ct original ip6 daddr . ct original protocol . ct original proto-dst @scope6 accept
+add rule inet jitwg errors icmp type { destination-unreachable, time-exceeded, parameter-problem } ct original ip saddr . ct original ip daddr . ct original protocol . ct original proto-dst @range4 accept
+add rule inet jitwg errors icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } ct original ip6 saddr . ct original ip6 daddr . ct original protocol . ct original proto-dst @range6 accept
+)";
+
+}  // namespace
+
+Result<std::string> render_ruleset(const std::string& interface) {
+  constexpr std::string_view kPlaceholder = "@IF@";
+  const bool clean = std::all_of(interface.begin(), interface.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '-';
+  });
+  if (interface.empty() || interface.size() > 15 || !clean)
+    return fail(Code::bad_config, "'" + interface + "' is no name for an interface");
+  std::string text(kText);
+  for (size_t at = text.find(kPlaceholder); at != std::string::npos;
+       at = text.find(kPlaceholder, at))
+    text.replace(at, kPlaceholder.size(), interface);
+  return text;
+}
+
+}  // namespace jitwg::gateway

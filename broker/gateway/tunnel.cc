@@ -1,0 +1,122 @@
+#include "broker/gateway/tunnel.h"
+
+#include <netinet/in.h>
+
+#include <algorithm>
+
+#include "broker/base/limits.h"
+
+namespace jitwg::gateway {
+namespace {
+
+using netfilter::Key;
+
+IpAddress last_of(const Prefix& prefix) {
+  IpAddress last = prefix.address;
+  for (int bit = prefix.length; bit < prefix.address.bits(); ++bit)
+    last.bytes[static_cast<size_t>(bit / 8)] |= static_cast<uint8_t>(0x80 >> (bit % 8));
+  return last;
+}
+
+std::string key_of(const IpAddress& from, const IpAddress& to, const ScopeEntry& entry,
+                   uint16_t port) {
+  Key key;
+  key.address(from).address(to);
+  if (entry.protocol != Protocol::icmp)
+    key.protocol(entry.protocol == Protocol::tcp ? IPPROTO_TCP : IPPROTO_UDP).port(port);
+  return key.bytes();
+}
+
+Element element_of(const IpAddress& from, const ScopeEntry& entry, const SessionId& session,
+                   Millis remaining) {
+  Element element;
+  const bool single = entry.is_single();
+  element.set = entry.protocol == Protocol::icmp ? (single ? "icmp" : "icmp_range")
+                                                 : (single ? "scope" : "range");
+  element.set += from.family == 4 ? "4" : "6";
+  element.key = key_of(from, entry.destination.address, entry, entry.first_port);
+  if (!single) element.key_end = key_of(from, last_of(entry.destination), entry, entry.last_port);
+  element.comment = session.str();
+  element.remaining = remaining;
+  return element;
+}
+
+}  // namespace
+
+Result<void> check_grant(const Grant& grant, const std::string& node,
+                         const wireguard::PublicKey& own_key, const std::vector<Prefix>& pools) {
+  if (grant.gateway.name != node)
+    return fail(Code::wrong_node,
+                "the grant is for gateway " + grant.gateway.name + ", this is " + node);
+  if (grant.gateway.wireguard_key != own_key.str())
+    return fail(Code::wrong_node,
+                "the grant names another WireGuard key than this gateway's " + own_key.str(),
+                "put this gateway's key into the policy");
+  JITWG_ASSIGN(const auto key, wireguard::PublicKey::parse(grant.wg_public_key));
+  if (ssh::is_weak_x25519(key.bytes())) return fail(Code::bad_key, "the WireGuard key is weak");
+  if (key == own_key) return fail(Code::address_taken, "the WireGuard key is this gateway's own");
+  if (grant.address.empty()) return fail(Code::bad_value, "the grant has no inner address");
+  for (const Prefix& address : grant.address) {
+    const auto inside = [&](const Prefix& pool) { return pool.contains(address); };
+    if (!address.is_host()) return fail(Code::bad_value, address.str() + " is wider than one host");
+    if (std::none_of(pools.begin(), pools.end(), inside))
+      return fail(Code::bad_value, address.str() + " is in none of this gateway's pools",
+                  "`pool` in gateway.conf and `pools` in the policy must agree");
+  }
+  if (grant.scope.empty()) return fail(Code::bad_value, "the grant has no scope");
+  if (grant.scope.size() > limits::kScopeEntries)
+    return fail(Code::too_large, "the grant's scope is too long");
+  if (grant.not_after <= grant.not_before)
+    return fail(Code::bad_time, "the grant ends before it begins");
+  return {};
+}
+
+Scope disjoint(const Scope& scope) {
+  Scope wide_first = scope;
+  std::stable_sort(wide_first.begin(), wide_first.end(),
+                   [](const ScopeEntry& a, const ScopeEntry& b) {
+                     return a.destination.length < b.destination.length;
+                   });
+  Scope result;
+  for (const ScopeEntry& entry : wide_first) {
+    // What is left of this entry's ports once those that a wider (or equal) prefix already covers
+    // are taken out.
+    Scope left = {entry};
+    for (size_t i = 0, count = result.size(); i < count; ++i) {
+      const ScopeEntry& taken = result[i];
+      if (taken.protocol != entry.protocol || !taken.destination.contains(entry.destination))
+        continue;
+      Scope pieces;
+      for (ScopeEntry piece : left) {
+        if (piece.last_port < taken.first_port || piece.first_port > taken.last_port) {
+          pieces.push_back(piece);
+          continue;
+        }
+        ScopeEntry below = piece, above = piece;
+        below.last_port = static_cast<uint16_t>(taken.first_port - 1);
+        above.first_port = static_cast<uint16_t>(taken.last_port + 1);
+        if (piece.first_port < taken.first_port) pieces.push_back(below);
+        if (piece.last_port > taken.last_port) pieces.push_back(above);
+      }
+      left = std::move(pieces);
+    }
+    result.insert(result.end(), left.begin(), left.end());
+  }
+  return normalise(std::move(result));
+}
+
+Result<Tunnel> make_tunnel(const Grant& grant, Millis remaining) {
+  JITWG_ASSIGN(auto key, wireguard::PublicKey::parse(grant.wg_public_key));
+  Tunnel tunnel{grant.session,         std::move(key),   grant.address,
+                remaining > Millis(0), grant.not_before, {}};
+  std::sort(tunnel.addresses.begin(), tunnel.addresses.end());
+  if (!tunnel.open) return tunnel;
+  for (const ScopeEntry& entry : disjoint(grant.scope))
+    for (const Prefix& from : tunnel.addresses)
+      if (from.address.family == entry.destination.address.family)
+        tunnel.elements.push_back(element_of(from.address, entry, grant.session, remaining));
+  std::sort(tunnel.elements.begin(), tunnel.elements.end());
+  return tunnel;
+}
+
+}  // namespace jitwg::gateway

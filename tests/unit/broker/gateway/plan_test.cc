@@ -1,0 +1,190 @@
+#include "broker/gateway/plan.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/broker/gateway/sample.h"
+
+namespace jitwg::gateway {
+namespace {
+
+using namespace sample;
+
+// The kernel as it is once exactly `tunnels` are open.
+Observed kernel_with(const std::vector<Tunnel>& tunnels) {
+  Observed observed;
+  for (const Tunnel& tunnel : tunnels) {
+    observed.interface.peers.push_back({tunnel.key, tunnel.addresses, {}, {}});
+    observed.elements.insert(observed.elements.end(), tunnel.elements.begin(),
+                             tunnel.elements.end());
+  }
+  return observed;
+}
+
+TEST(Plan, OpensOneSession) {
+  const Tunnel tunnel = open_tunnel(grant(1));
+  const Plan p = plan({tunnel}, {}, pools());
+  ASSERT_EQ(p.add_peers.size(), 1u);
+  EXPECT_EQ(p.add_peers[0].key, key(1));
+  EXPECT_EQ(p.add_peers[0].allowed_ips, tunnel.addresses);
+  EXPECT_EQ(p.add_elements, tunnel.elements);
+  EXPECT_TRUE(p.remove_peers.empty() && p.remove_elements.empty());
+}
+
+TEST(Plan, NothingToDo) {
+  const Tunnel tunnel = open_tunnel(grant(1));
+  EXPECT_TRUE(plan({tunnel}, kernel_with({tunnel}), pools()).empty());
+  EXPECT_TRUE(plan({closed_tunnel(grant(1))}, {}, pools()).empty());
+}
+
+TEST(Plan, ClosesOneAndLeavesTheOther) {
+  const Tunnel one = open_tunnel(grant(1)), two = open_tunnel(grant(2));
+  const Plan p = plan({closed_tunnel(grant(1)), two}, kernel_with({one, two}), pools());
+  EXPECT_EQ(p.remove_elements, one.elements);
+  EXPECT_EQ(p.remove_peers, std::vector{key(1)});
+  EXPECT_TRUE(p.add_peers.empty() && p.add_elements.empty() && p.replace_elements.empty());
+}
+
+TEST(Plan, WhatNobodyNamesGoes) {
+  const Plan p = plan({}, kernel_with({open_tunnel(grant(1))}), pools());
+  EXPECT_EQ(p.remove_elements.size(), 1u);
+  EXPECT_EQ(p.remove_peers.size(), 1u);
+}
+
+TEST(Plan, ForeignPeersAreLeftAlone) {
+  Observed observed;
+  observed.interface.peers = {
+      {key(70), prefixes({"192.168.7.0/24"}), {}, {}},
+      {key(71), prefixes({"0.0.0.0/0"}), {}, {}},  // covers the pool, is not inside it
+      {key(72), {}, {}, {}}};
+  EXPECT_TRUE(plan({}, observed, pools()).empty());
+  // Inside the pool nobody else has addresses; and a peer with a closed session's key is ours
+  // wherever it is.
+  observed.interface.peers = {{key(73), prefixes({"10.90.7.0/24"}), {}, {}},
+                              {key(1), prefixes({"192.168.7.1"}), {}, {}}};
+  EXPECT_EQ(plan({closed_tunnel(grant(1))}, observed, pools()).remove_peers.size(), 2u);
+}
+
+TEST(Plan, MovedAddressIsMendedByRemoveAndAdd) {
+  const Tunnel tunnel = open_tunnel(grant(1));
+  Observed observed = kernel_with({tunnel});
+  observed.interface.peers[0].allowed_ips = prefixes({"10.90.0.99"});
+  const Plan p = plan({tunnel}, observed, pools());
+  EXPECT_EQ(p.remove_peers, std::vector{key(1)});
+  ASSERT_EQ(p.add_peers.size(), 1u);
+  EXPECT_EQ(p.add_peers[0].allowed_ips, tunnel.addresses);
+}
+
+TEST(Plan, AddressHeldByAnotherSessionIsRefused) {
+  Grant second = grant(2);
+  second.address = grant(1).address;
+  second.not_before = kNow - Seconds(10);  // older by its own word, but the kernel has the first
+  const Tunnel one = open_tunnel(grant(1)), two = open_tunnel(second);
+  const Plan p = plan({one, two}, kernel_with({one}), pools());
+  ASSERT_TRUE(p.refused.contains(id(2)));
+  EXPECT_EQ(p.refused.at(id(2)).code, Code::address_taken);
+  EXPECT_TRUE(p.empty());
+  // Neither in the kernel: the older one has it.
+  EXPECT_TRUE(plan({one, two}, {}, pools()).refused.contains(id(1)));
+}
+
+TEST(Plan, KeyHeldByAnotherSessionIsRefusedEvenIfThatIsClosed) {
+  Grant second = grant(2);
+  second.wg_public_key = grant(1).wg_public_key;
+  const Plan p = plan({closed_tunnel(grant(1)), open_tunnel(second)}, {}, pools());
+  ASSERT_TRUE(p.refused.contains(id(2)));
+  EXPECT_EQ(p.refused.at(id(2)).code, Code::address_taken);
+  EXPECT_TRUE(p.empty());
+}
+
+TEST(Plan, AddressOfAClosedSessionMayBeGivenAgain) {
+  Grant second = grant(2);
+  second.address = grant(1).address;
+  const Tunnel two = open_tunnel(second);
+  const Plan p =
+      plan({closed_tunnel(grant(1)), two}, kernel_with({open_tunnel(grant(1))}), pools());
+  EXPECT_TRUE(p.refused.empty());
+  EXPECT_EQ(p.remove_peers, std::vector{key(1)});
+  EXPECT_EQ(p.add_peers.size(), 1u);
+  // Same tuple, other session: taken away and given anew, never inherited.
+  EXPECT_EQ(p.remove_elements.size(), 1u);
+  EXPECT_EQ(p.remove_elements[0].comment, id(1).str());
+}
+
+TEST(Plan, EndTooLateIsShortenedInPlaceEndTooSoonIsKept) {
+  const Tunnel tunnel = open_tunnel(grant(1));
+  Observed observed = kernel_with({tunnel});
+  observed.elements[0].remaining = tunnel.elements[0].remaining + Millis(501);
+  Plan p = plan({tunnel}, observed, pools());
+  EXPECT_EQ(p.replace_elements, tunnel.elements);
+  EXPECT_TRUE(p.remove_elements.empty() && p.add_elements.empty() && p.remove_peers.empty());
+  observed.elements[0].remaining = netfilter::kForever - Millis(1000);
+  EXPECT_EQ(plan({tunnel}, observed, pools()).replace_elements.size(), 1u);
+  observed.elements[0].remaining = Millis(10);
+  EXPECT_TRUE(plan({tunnel}, observed, pools()).empty());
+}
+
+TEST(Tunnel, ElementsGoToTheirSets) {
+  const Tunnel tunnel =
+      open_tunnel(grant(1, {"tcp 10.60.10.20:5432", "udp [fd00::1]:53", "tcp 10.60.10.0/24:22",
+                            "udp 10.60.10.20:1000-1010", "icmp 10.60.10.20", "icmp fd00::/64"}));
+  std::multiset<std::string> sets;
+  for (const Element& element : tunnel.elements) {
+    sets.insert(element.set);
+    EXPECT_EQ(element.key_end.empty(), element.set.find("range") == std::string::npos)
+        << element.set;
+    EXPECT_EQ(element.comment, id(1).str());
+    EXPECT_EQ(element.remaining, Millis(1800'000));
+  }
+  // The inner address of the entry's family only: one element an entry.
+  EXPECT_EQ(sets, (std::multiset<std::string>{"icmp4", "icmp_range6", "range4", "range4", "scope4",
+                                              "scope6"}));
+}
+
+TEST(Tunnel, OverlappingEntriesBecomeDisjoint) {
+  // Covered by a wider one: gone. Half covered: only the rest stays. Same prefix: ports are not
+  // told twice.
+  EXPECT_EQ(render_scope(disjoint(*parse_scope({"tcp 10.60.10.0/24:20-30", "tcp 10.60.10.5:22"}))),
+            std::vector<std::string>{"tcp 10.60.10.0/24:20-30"});
+  EXPECT_EQ(
+      render_scope(disjoint(*parse_scope({"tcp 10.60.0.0/16:25-40", "tcp 10.60.10.0/24:20-50"}))),
+      (std::vector<std::string>{"tcp 10.60.0.0/16:25-40", "tcp 10.60.10.0/24:20-24,41-50"}));
+  EXPECT_EQ(render_scope(disjoint(*parse_scope({"tcp 0.0.0.0/0:1-65535", "udp 10.0.0.1:1-65535"}))),
+            (std::vector<std::string>{"tcp 0.0.0.0/0:1-65535", "udp 10.0.0.1:1-65535"}));
+}
+
+TEST(Tunnel, CheckGrantRefuses) {
+  const auto check = [](const Grant& g) {
+    const auto result = check_grant(g, "gw1", key(0), pools());
+    return result ? Code::bug : result.error().code;
+  };
+  ASSERT_TRUE(check_grant(grant(1), "gw1", key(0), pools()));
+  Grant g = grant(1);
+  g.gateway.name = "gw2";
+  EXPECT_EQ(check(g), Code::wrong_node);
+  g = grant(1);
+  g.gateway.wireguard_key = key(5).str();
+  EXPECT_EQ(check(g), Code::wrong_node);
+  g = grant(1);
+  g.wg_public_key = "short";
+  EXPECT_EQ(check(g), Code::bad_key);
+  g.wg_public_key = base64_encode(std::string(32, '\0'));
+  EXPECT_EQ(check(g), Code::bad_key);
+  g = grant(1);
+  g.address = prefixes({"10.91.0.1"});
+  EXPECT_EQ(check(g), Code::bad_value);
+  g.address = prefixes({"10.90.0.0/24"});
+  EXPECT_EQ(check(g), Code::bad_value);
+  g.address = prefixes({"10.90.0.1", "10.60.10.20"});
+  EXPECT_EQ(check(g), Code::bad_value);
+  g.address.clear();
+  EXPECT_EQ(check(g), Code::bad_value);
+  g = grant(1);
+  g.scope.clear();
+  EXPECT_EQ(check(g), Code::bad_value);
+  g = grant(1);
+  g.not_after = g.not_before;
+  EXPECT_EQ(check(g), Code::bad_time);
+}
+
+}  // namespace
+}  // namespace jitwg::gateway
