@@ -1,0 +1,221 @@
+#include "broker/gateway/gateway.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "broker/os/service.h"
+
+namespace jitwg::gateway {
+namespace {
+
+using node::Outcome;
+using wireguard::Peer;
+using wireguard::PublicKey;
+
+constexpr int kAttempts = 3;  // an element may expire between observing and deleting it
+
+// An element's key begins with the inner address.
+std::string source_of(const Element& element) {
+  return element.key.substr(0, element.set.ends_with('4') ? 4 : 16);
+}
+
+std::string bytes_of(const IpAddress& address) { return netfilter::Key().address(address).bytes(); }
+
+boost::json::value no_trace() { return {{"peer", false}, {"elements", 0}, {"flows", 0}}; }
+
+}  // namespace
+
+struct Gateway::Work {
+  const std::vector<node::Wanted>& wanted;
+  std::vector<Tunnel> tunnels;
+  std::vector<size_t> places;  // tunnels[i] speaks for wanted and outcomes [places[i]]
+  std::vector<Outcome> outcomes;
+
+  Observed observed;
+  std::vector<Peer> before;  // our peers as first observed
+  Plan left;                 // what could not be done
+  std::map<IpAddress, size_t> flows;
+
+  bool is_open(const Tunnel& tunnel) const {
+    return tunnel.open && !left.refused.contains(tunnel.session);
+  }
+};
+
+Result<void> Gateway::admit(const Grant& grant) {
+  return check_grant(grant, settings_.node, settings_.own_key, settings_.pools);
+}
+
+Millis Gateway::remaining(const Grant& grant, const Instant& instant) {
+  // A node whose clock is behind still gives no more than the session's own length.
+  const Millis left =
+      std::min<Millis>(grant.not_after - instant.wall, grant.not_after - grant.not_before);
+  BootTime& end = ends_.try_emplace(grant.session, instant.boot + left).first->second;
+  end = std::min(end, instant.boot + left);
+  return end - instant.boot;
+}
+
+std::vector<Outcome> Gateway::converge(const std::vector<node::Wanted>& wanted, WallTime) {
+  const Instant instant = clock_();
+  Work work{wanted, {}, {}, {}, {}, {}, {}, {}};
+  std::set<SessionId> named;
+  for (const node::Wanted& want : wanted) {
+    named.insert(want.grant.session);
+    Outcome outcome{want.grant.session, Outcome::State::unfinished, Code::bug, nullptr};
+    const auto admitted = want.open ? admit(want.grant) : Result<void>();
+    if (!admitted) {
+      outcome.state = Outcome::State::refused;
+      outcome.refusal = admitted.error().code;
+    }
+    const bool open = want.open && admitted;
+    auto tunnel = make_tunnel(want.grant, open ? remaining(want.grant, instant) : Millis(0));
+    if (tunnel) {
+      work.tunnels.push_back(std::move(*tunnel));
+      work.places.push_back(work.outcomes.size());
+    } else if (!want.open) {  // its key is none: it was refused, and nothing of it was ever made
+      outcome.state = Outcome::State::closed;
+      outcome.evidence = no_trace();
+    }
+    work.outcomes.push_back(std::move(outcome));
+  }
+  std::erase_if(ends_, [&](const auto& entry) { return !named.contains(entry.first); });
+  std::erase_if(open_, [&](const SessionId& id) { return !named.contains(id); });
+
+  if (const auto settled = settle(work); !settled) {
+    log(Level::error, "the kernel cannot be brought in line: " + settled.error().render());
+    return std::move(work.outcomes);
+  }
+  judge(work);
+  std::map<PublicKey, const Peer*> before;
+  for (const Peer& peer : work.before) before.emplace(peer.key, &peer);
+  for (size_t i = 0; i < work.tunnels.size(); ++i) {
+    const auto found = before.find(work.tunnels[i].key);
+    tell(wanted[work.places[i]].grant, work.outcomes[work.places[i]],
+         found == before.end() ? nullptr : found->second);
+  }
+  return std::move(work.outcomes);
+}
+
+// Observes, plans, carries out, observes again; then cuts every flow of the pools that no open
+// session has.
+Result<void> Gateway::settle(Work& work) {
+  settled_ = false;
+  JITWG_ASSIGN(work.observed, kernel_.observe());
+  work.before = work.observed.interface.peers;
+  work.left = plan(work.tunnels, work.observed, settings_.pools);
+  const bool quiet =
+      work.left.empty() && std::all_of(work.tunnels.begin(), work.tunnels.end(),
+                                       [&](const Tunnel& t) { return work.is_open(t); });
+  for (int attempt = 0; attempt < kAttempts && !work.left.empty(); ++attempt) {
+    const auto done = carry_out(work.left);
+    if (!done && (done.error().code != Code::wrong_state || attempt + 1 == kAttempts))
+      log(Level::error, "a change was refused: " + done.error().render());
+    JITWG_ASSIGN(work.observed, kernel_.observe());
+    work.left = plan(work.tunnels, work.observed, settings_.pools);
+  }
+  live_.clear();
+  for (const Tunnel& tunnel : work.tunnels)
+    if (work.is_open(tunnel))
+      for (const Prefix& address : tunnel.addresses) live_.insert(address.address);
+  settled_ = work.left.empty();
+  if (quiet) return {};  // the list of a busy machine's connections is long
+  JITWG_ASSIGN(work.flows, kernel_.cut_flows(settings_.pools, live_));
+  return {};
+}
+
+// Removals are all tried, whatever fails; nothing is added unless they all held.
+Result<void> Gateway::carry_out(const Plan& plan) {
+  std::vector<Element> remove = plan.remove_elements;
+  remove.insert(remove.end(), plan.replace_elements.begin(), plan.replace_elements.end());
+  const auto elements = kernel_.change_elements(remove, plan.replace_elements);
+  const auto peers = kernel_.change_peers(plan.remove_peers, {});
+  JITWG_TRY(peers);
+  JITWG_TRY(elements);
+  JITWG_TRY(kernel_.change_peers({}, plan.add_peers));
+  return kernel_.change_elements({}, plan.add_elements);
+}
+
+boost::json::value Gateway::evidence_of_absence(const SessionId& session) {
+  // Whatever nobody wants went with the last converge, if that left nothing undone.
+  if (!settled_) return nullptr;
+  const auto observed = kernel_.observe();
+  const auto flows = kernel_.cut_flows(settings_.pools, live_);
+  if (!observed || !flows || !flows->empty()) return nullptr;
+  for (const Element& element : observed->elements)
+    if (element.comment == session.str()) return nullptr;
+  return no_trace();
+}
+
+void Gateway::judge(Work& work) {
+  std::set<PublicKey> peers, unsettled_peers;
+  std::set<std::string> unsettled, comments, sources, open_sources;
+  for (const Peer& peer : work.observed.interface.peers) peers.insert(peer.key);
+  for (const Peer& peer : work.left.add_peers) unsettled_peers.insert(peer.key);
+  for (const auto* list :
+       {&work.left.remove_elements, &work.left.replace_elements, &work.left.add_elements})
+    for (const Element& element : *list) unsettled.insert(element.comment);
+  for (const Element& element : work.observed.elements) {
+    comments.insert(element.comment);
+    sources.insert(source_of(element));
+  }
+  for (const Tunnel& tunnel : work.tunnels)
+    if (work.is_open(tunnel))
+      for (const Prefix& address : tunnel.addresses) open_sources.insert(bytes_of(address.address));
+
+  for (size_t i = 0; i < work.tunnels.size(); ++i) {
+    const Tunnel& tunnel = work.tunnels[i];
+    Outcome& outcome = work.outcomes[work.places[i]];
+    if (outcome.state == Outcome::State::refused) continue;
+    if (const auto refused = work.left.refused.find(tunnel.session);
+        refused != work.left.refused.end()) {
+      outcome.state = Outcome::State::refused;
+      outcome.refusal = refused->second.code;
+      continue;
+    }
+    const std::string& session = tunnel.session.str();
+    if (tunnel.open) {
+      if (!unsettled_peers.contains(tunnel.key) && !unsettled.contains(session))
+        outcome.state = Outcome::State::open;
+      continue;
+    }
+    if (work.wanted[work.places[i]].open) continue;  // over by the boot clock alone
+    bool gone = !peers.contains(tunnel.key) && !comments.contains(session);
+    for (const Prefix& address : tunnel.addresses) {
+      const std::string source = bytes_of(address.address);
+      gone = gone && !work.flows.contains(address.address) &&
+             (!sources.contains(source) || open_sources.contains(source));
+    }
+    if (!gone) continue;
+    outcome.state = Outcome::State::closed;
+    outcome.evidence = no_trace();
+  }
+}
+
+void Gateway::tell(const Grant& grant, const Outcome& outcome, const Peer* before) {
+  Event event{EventName::tunnel_opened,
+              grant.session,
+              grant.person,
+              grant.target,
+              settings_.node,
+              {},
+              {},
+              {}};
+  if (outcome.state == Outcome::State::open) {
+    // Found open at start: the process before this one told it.
+    if (!open_.insert(grant.session).second || before != nullptr) return;
+    event.text = "tunnel of " + grant.person + " to " + grant.target + " opened until " +
+                 render_time(grant.not_after);
+  } else if (outcome.state == Outcome::State::closed) {
+    if (open_.erase(grant.session) == 0 && before == nullptr) return;
+    event.name = EventName::tunnel_closed;
+    event.text =
+        "tunnel of " + grant.person + " to " + grant.target + " closed, nothing of it is left";
+    if (before != nullptr)
+      event.text += "; received " + std::to_string(before->rx) + ", sent " +
+                    std::to_string(before->tx) + " bytes";
+  } else {
+    return;
+  }
+  events_.emit(event);
+}
+
+}  // namespace jitwg::gateway

@@ -1,0 +1,69 @@
+// The enforcement point: brings the kernel to exactly the wanted sessions, and says what it read
+// back.
+//
+// Access ends in the kernel by element timeouts, set from a millisecond clock so that the end is
+// not_after to within a second. A session also ends once its time has passed by the boot clock,
+// should somebody set the wall clock back.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "broker/audit/event.h"
+#include "broker/gateway/kernel.h"
+#include "broker/node/agent.h"
+
+namespace jitwg::gateway {
+
+struct Instant {
+  std::chrono::sys_time<Millis> wall;
+  BootTime boot;
+};
+
+class Gateway final : public node::Enforcer {
+ public:
+  struct Settings {
+    std::string node;
+    wireguard::PublicKey own_key;
+    std::vector<Prefix> pools;
+  };
+  // `kernel` and `events` outlive the gateway. `clock` is read once a converge, for whole seconds
+  // are too coarse.
+  Gateway(Settings settings, Kernel& kernel, EventSink& events, std::function<Instant()> clock)
+      : settings_(std::move(settings)),
+        kernel_(kernel),
+        events_(events),
+        clock_(std::move(clock)) {}
+
+  Result<void> admit(const Grant& grant) override;
+  // open: peer and every element read back. closed: no peer, no element, no conntrack entry.
+  // refused: by admit(), or address_taken. unfinished: the kernel refused something (logged), or
+  // the end has come by the boot clock alone.
+  std::vector<node::Outcome> converge(const std::vector<node::Wanted>& wanted,
+                                      WallTime now) override;
+  boost::json::value evidence_of_absence(const SessionId& session) override;
+
+ private:
+  struct Work;  // one converge
+  Millis remaining(const Grant& grant, const Instant& instant);
+  Result<void> settle(Work& work);
+  Result<void> carry_out(const Plan& plan);
+  void judge(Work& work);
+  void tell(const Grant& grant, const node::Outcome& outcome, const wireguard::Peer* before);
+
+  Settings settings_;
+  Kernel& kernel_;
+  EventSink& events_;
+  std::function<Instant()> clock_;
+  std::map<SessionId, BootTime>
+      ends_;                  // by the boot clock, from when a session was first seen open
+  std::set<IpAddress> live_;  // addresses of open sessions, as of the last converge
+  bool settled_ = false;      // that left nothing undone
+  std::set<SessionId> open_;  // told as opened, or found open
+};
+
+}  // namespace jitwg::gateway

@@ -1,0 +1,99 @@
+#include "broker/gateway/interface.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+
+#include "broker/gateway/link.h"
+#include "broker/gateway/wireguard_uapi.h"
+#include "broker/os/file.h"
+
+namespace jitwg::gateway {
+namespace {
+
+constexpr auto kStartWithin = std::chrono::seconds(10);
+constexpr int kPollMillis = 20;
+
+// wireguard-go makes the interface and its socket, and goes to the background.
+Result<void> start_wireguard_go(const std::string& program, const std::string& interface) {
+  struct Actions : posix_spawn_file_actions_t {
+    Actions() { posix_spawn_file_actions_init(this); }
+    ~Actions() { posix_spawn_file_actions_destroy(this); }
+  } actions;
+  // Nothing of ours is read or written by what outlives us.
+  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+  posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+  std::string name = program, argument = interface, quiet = "LOG_LEVEL=error";
+  const std::array<char*, 3> arguments = {name.data(), argument.data(), nullptr};
+  const std::array<char*, 2> environment = {quiet.data(), nullptr};
+  pid_t child = 0;
+  const int error =
+      posix_spawn(&child, program.c_str(), &actions, nullptr, arguments.data(), environment.data());
+  if (error != 0) {
+    Error why = fail_errno(program, error).value();
+    return fail(
+        why.code, why.message,
+        "install wireguard-go, set `wireguard-go` to its path, or make the interface beforehand");
+  }
+  const auto deadline = std::chrono::steady_clock::now() + kStartWithin;
+  int status = 0;
+  for (;;) {
+    const pid_t ended = waitpid(child, &status, WNOHANG);
+    if (ended == child) break;
+    if (ended < 0 && errno != EINTR) return fail_errno("wait for " + program, errno);
+    if (std::chrono::steady_clock::now() > deadline) {
+      kill(child, SIGKILL);
+      waitpid(child, &status, 0);
+      return fail(Code::timeout, program + " does not finish starting",
+                  "run `" + program + " -f " + interface + "` to see why");
+    }
+    poll(nullptr, 0, kPollMillis);
+  }
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+    return fail(Code::io, program + " cannot make interface " + interface,
+                "run `" + program + " -f " + interface +
+                    "` to see why; it needs CAP_NET_ADMIN and /dev/net/tun");
+  const std::string path = wireguard::uapi_socket_path(interface);
+  while (!wireguard::connect_uapi(path)) {
+    if (std::chrono::steady_clock::now() > deadline)
+      return fail(Code::timeout, path + " does not appear", "is /var/run/wireguard writable?");
+    poll(nullptr, 0, kPollMillis);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<ReadyInterface> prepare_interface(const InterfaceSettings& settings) {
+  JITWG_ASSIGN(std::string text, read_secret_file(settings.key_file, 1024));
+  auto key = wireguard::parse_private_key(text);
+  if (!key) return within(settings.key_file, key.error());
+
+  const std::string path = wireguard::uapi_socket_path(settings.name);
+  if (const auto there = wireguard::connect_uapi(path); !there) {
+    JITWG_ASSIGN(const bool exists, link_exists(settings.name));
+    if (exists)
+      return fail(Code::bad_config,
+                  "interface " + settings.name + " exists, but nothing answers at " + path,
+                  "kernel WireGuard is not driven yet: use wireguard-go, or another `interface`");
+    JITWG_TRY(start_wireguard_go(settings.wireguard_go, settings.name));
+  }
+  auto transport = std::make_unique<wireguard::Uapi>(wireguard::Uapi::at(settings.name));
+  JITWG_ASSIGN(const auto interface, transport->get());
+  const auto public_key = wireguard::public_key_of(*key);
+  if (interface.public_key != public_key || interface.listen_port != settings.listen_port)
+    JITWG_TRY(transport->configure(*key, settings.listen_port));
+  JITWG_TRY(set_link_up(settings.name));
+  JITWG_TRY(add_routes(settings.name, settings.pools));
+  return ReadyInterface{std::move(transport), public_key};
+}
+
+}  // namespace jitwg::gateway

@@ -1,0 +1,30 @@
+// Makes the WireGuard interface ready to serve, or adopts the one that is there.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "broker/gateway/wireguard.h"
+
+namespace jitwg::gateway {
+
+struct InterfaceSettings {
+  std::string name;      // "jitwg0"
+  std::string key_file;  // private key, as `wg genkey` writes it
+  uint16_t listen_port = 51820;
+  std::vector<Prefix> pools;  // routed to the interface
+  std::string wireguard_go;   // started only if there is no such interface yet
+};
+
+struct ReadyInterface {
+  std::unique_ptr<wireguard::Transport> transport;
+  wireguard::PublicKey public_key;  // of `key_file`
+};
+
+// Name, key, port, link and routes as in `settings`; what is so already is left alone. An interface
+// that is made goes on running when this process ends, so that sessions outlive a restart. Needs
+// CAP_NET_ADMIN; making one also /dev/net/tun.
+Result<ReadyInterface> prepare_interface(const InterfaceSettings& settings);
+
+}  // namespace jitwg::gateway

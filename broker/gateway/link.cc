@@ -1,0 +1,129 @@
+#include "broker/gateway/link.h"
+
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <netlink/route/link.h>
+#include <netlink/route/nexthop.h>
+#include <netlink/route/route.h>
+#include <sys/socket.h>
+
+#include <memory>
+
+namespace jitwg::gateway {
+namespace {
+
+template <auto free>
+struct Freed {
+  template <typename T>
+  void operator()(T* object) const {
+    free(object);
+  }
+};
+using Socket = std::unique_ptr<nl_sock, Freed<nl_socket_free>>;
+using Link = std::unique_ptr<rtnl_link, Freed<rtnl_link_put>>;
+using Route = std::unique_ptr<rtnl_route, Freed<rtnl_route_put>>;
+using Cache = std::unique_ptr<nl_cache, Freed<nl_cache_free>>;
+using Address = std::unique_ptr<nl_addr, Freed<nl_addr_put>>;
+
+tl::unexpected<Error> fail_netlink(const std::string& what, int error) {
+  return fail(Code::system, what + ": " + nl_geterror(error), "run with CAP_NET_ADMIN");
+}
+
+Result<Socket> connect() {
+  Socket socket(nl_socket_alloc());
+  JITWG_CHECK(socket);
+  if (const int error = nl_connect(socket.get(), NETLINK_ROUTE); error < 0)
+    return fail_netlink("rtnetlink socket", error);
+  return socket;
+}
+
+// nullptr: no such link.
+Result<Link> find_link(const Socket& socket, const std::string& interface) {
+  rtnl_link* found = nullptr;
+  const int error = rtnl_link_get_kernel(socket.get(), 0, interface.c_str(), &found);
+  if (error == -NLE_OBJ_NOTFOUND || error == -NLE_NODEV) return Link();
+  if (error < 0) return fail_netlink("link " + interface, error);
+  return Link(found);
+}
+
+Result<Link> need_link(const Socket& socket, const std::string& interface) {
+  JITWG_ASSIGN(Link link, find_link(socket, interface));
+  if (!link) return fail(Code::io, "there is no interface " + interface);
+  return link;
+}
+
+Address address_of(const Prefix& prefix) {
+  const int family = prefix.address.family == 4 ? AF_INET : AF_INET6;
+  Address address(nl_addr_build(family, prefix.address.bytes.data(), prefix.address.size()));
+  JITWG_CHECK(address);
+  nl_addr_set_prefixlen(address.get(), prefix.length);
+  return address;
+}
+
+Result<bool> route_leads_to(const Socket& socket, const Prefix& prefix, int ifindex) {
+  nl_cache* all = nullptr;
+  const int family = prefix.address.family == 4 ? AF_INET : AF_INET6;
+  if (const int error = rtnl_route_alloc_cache(socket.get(), family, 0, &all); error < 0)
+    return fail_netlink("list of routes", error);
+  const Cache cache(all);
+  const Address wanted = address_of(prefix);
+  for (nl_object* object = nl_cache_get_first(cache.get()); object != nullptr;
+       object = nl_cache_get_next(object)) {
+    auto* route = reinterpret_cast<rtnl_route*>(object);
+    if (rtnl_route_get_table(route) != RT_TABLE_MAIN ||
+        nl_addr_cmp(rtnl_route_get_dst(route), wanted.get()) != 0)
+      continue;
+    const rtnl_nexthop* hop = rtnl_route_nexthop_n(route, 0);
+    if (hop != nullptr && rtnl_route_nh_get_ifindex(const_cast<rtnl_nexthop*>(hop)) == ifindex)
+      return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+Result<bool> link_exists(const std::string& interface) {
+  JITWG_ASSIGN(const Socket socket, connect());
+  JITWG_ASSIGN(const Link link, find_link(socket, interface));
+  return link != nullptr;
+}
+
+Result<void> set_link_up(const std::string& interface) {
+  JITWG_ASSIGN(const Socket socket, connect());
+  JITWG_ASSIGN(const Link link, need_link(socket, interface));
+  if (rtnl_link_get_flags(link.get()) & IFF_UP) return {};
+  const Link change(rtnl_link_alloc());
+  JITWG_CHECK(change);
+  rtnl_link_set_flags(change.get(), IFF_UP);
+  if (const int error = rtnl_link_change(socket.get(), link.get(), change.get(), 0); error < 0)
+    return fail_netlink("link " + interface + " up", error);
+  return {};
+}
+
+Result<void> add_routes(const std::string& interface, const std::vector<Prefix>& pools) {
+  JITWG_ASSIGN(const Socket socket, connect());
+  JITWG_ASSIGN(const Link link, need_link(socket, interface));
+  const int ifindex = rtnl_link_get_ifindex(link.get());
+  for (const Prefix& pool : pools) {
+    const Route route(rtnl_route_alloc());
+    JITWG_CHECK(route);
+    rtnl_route_set_table(route.get(), RT_TABLE_MAIN);
+    rtnl_route_set_scope(route.get(), RT_SCOPE_LINK);
+    rtnl_route_set_dst(route.get(), address_of(pool).get());
+    rtnl_nexthop* hop = rtnl_route_nh_alloc();  // the route owns it
+    JITWG_CHECK(hop != nullptr);
+    rtnl_route_nh_set_ifindex(hop, ifindex);
+    rtnl_route_add_nexthop(route.get(), hop);
+    const int error = rtnl_route_add(socket.get(), route.get(), NLM_F_EXCL);
+    if (error >= 0) continue;
+    if (error != -NLE_EXIST) return fail_netlink("route to pool " + pool.str(), error);
+    JITWG_ASSIGN(const bool ours, route_leads_to(socket, pool, ifindex));
+    if (!ours)
+      return fail(Code::bad_config,
+                  "a route to pool " + pool.str() + " leads elsewhere than " + interface,
+                  "`ip route show " + pool.str() + "`; remove it, or choose another pool");
+  }
+  return {};
+}
+
+}  // namespace jitwg::gateway

@@ -1,0 +1,180 @@
+#include "broker/gateway/gateway.h"
+
+#include <gtest/gtest.h>
+
+#include "broker/base/json.h"
+#include "tests/support/fake_event_sink.h"
+#include "tests/unit/broker/gateway/sample.h"
+
+namespace jitwg::gateway {
+namespace {
+
+using namespace sample;
+using node::Outcome;
+
+class GatewayTest : public testing::Test {
+ protected:
+  using State = Outcome::State;
+
+  std::vector<Outcome> converge(const std::vector<node::Wanted>& wanted) {
+    return gateway_.converge(wanted, std::chrono::floor<Seconds>(instant_.wall));
+  }
+  Outcome one(const Grant& g, bool open) {
+    return converge({{g, open, CloseReason::revoked}}).at(0);
+  }
+  void advance(Millis wall, Millis boot) {
+    instant_.wall += wall;
+    instant_.boot += boot;
+    for (Element& element : kernel_.state.elements) element.remaining -= boot;
+    std::erase_if(kernel_.state.elements,
+                  [](const Element& e) { return e.remaining <= Millis(0); });
+  }
+
+  FakeKernel kernel_;
+  FakeEventSink events_;
+  Instant instant_{kNow, BootTime(Millis(5'000'000))};
+  Gateway gateway_{{"gw1", key(0), pools()}, kernel_, events_, [this] { return instant_; }};
+};
+
+TEST_F(GatewayTest, OpenThenClose) {
+  EXPECT_EQ(one(grant(1), true).state, State::open);
+  EXPECT_EQ(kernel_.state.interface.peers.size(), 1u);
+  ASSERT_EQ(kernel_.state.elements.size(), 1u);
+  EXPECT_EQ(kernel_.state.elements[0].comment, id(1).str());
+  EXPECT_EQ(kernel_.state.elements[0].remaining, Millis(1800'000));
+
+  kernel_.steps.clear();
+  kernel_.flows = {*IpAddress::parse("10.90.0.1"), *IpAddress::parse("fd00:90::1")};
+  const Outcome closed = one(grant(1), false);
+  EXPECT_EQ(closed.state, State::closed);
+  EXPECT_EQ(render_json(closed.evidence), R"({"peer":false,"elements":0,"flows":0})");
+  EXPECT_EQ(kernel_.steps, "ep");  // elements before the peer
+  EXPECT_TRUE(kernel_.state.interface.peers.empty() && kernel_.state.elements.empty());
+  EXPECT_TRUE(kernel_.flows.empty());
+}
+
+TEST_F(GatewayTest, EventsAreToldOnce) {
+  for (int i = 0; i < 3; ++i) one(grant(1), true);
+  for (int i = 0; i < 3; ++i) one(grant(1), false);
+  ASSERT_EQ(events_.events.size(), 2u);
+  EXPECT_EQ(events_.events[0].name, EventName::tunnel_opened);
+  EXPECT_EQ(events_.events[1].name, EventName::tunnel_closed);
+  for (const Event& event : events_.events) {
+    EXPECT_EQ(event.session, id(1));
+    EXPECT_EQ(event.person, "alice");
+    EXPECT_EQ(event.node, "gw1");
+  }
+}
+
+TEST_F(GatewayTest, ARestartTellsNothingTwice) {
+  one(grant(1), true);
+  Gateway next({"gw1", key(0), pools()}, kernel_, events_, [this] { return instant_; });
+  EXPECT_EQ(next.converge({{grant(1), true, {}}}, kNow).at(0).state, State::open);
+  EXPECT_EQ(events_.count(EventName::tunnel_opened), 1u);
+  EXPECT_EQ(next.converge({{grant(1), false, {}}}, kNow).at(0).state, State::closed);
+  EXPECT_EQ(events_.count(EventName::tunnel_closed), 1u);
+}
+
+TEST_F(GatewayTest, TimeoutIsMillisecondsToTheEndAndNeverMoreThanTheWindow) {
+  instant_.wall = kNow + Millis(250);
+  one(grant(1), true);
+  EXPECT_EQ(kernel_.state.elements.at(0).remaining, Millis(1799'750));
+  instant_.wall = kNow - Seconds(20);  // this node's clock is behind the signer's
+  one(grant(2), true);
+  EXPECT_EQ(kernel_.state.elements.at(0).remaining, Millis(1800'000));
+}
+
+TEST_F(GatewayTest, WallClockSetBackDoesNotLengthen) {
+  one(grant(1), true);
+  advance(Seconds(-86400), Seconds(1799));
+  EXPECT_EQ(one(grant(1), true).state, State::open);
+  EXPECT_EQ(kernel_.state.elements.at(0).remaining, Millis(1000));
+  advance(Seconds(1), Seconds(1));
+  // Over by the boot clock: gone, though the agent's wall clock says otherwise. Nothing is reported
+  // yet.
+  EXPECT_EQ(one(grant(1), true).state, State::unfinished);
+  EXPECT_TRUE(kernel_.state.elements.empty() && kernel_.state.interface.peers.empty());
+}
+
+TEST_F(GatewayTest, WallClockSetForwardShortens) {
+  one(grant(1), true);
+  advance(Seconds(600), Seconds(0));
+  EXPECT_EQ(one(grant(1), true).state, State::open);
+  EXPECT_EQ(kernel_.state.elements.at(0).remaining, Millis(1200'000));
+}
+
+TEST_F(GatewayTest, NothingIsClosedWithoutEvidence) {
+  one(grant(1), true);
+  kernel_.refuse_peers = true;
+  EXPECT_EQ(one(grant(1), false).state, State::unfinished);
+  EXPECT_TRUE(kernel_.state.elements.empty());  // cut all the same
+  kernel_.refuse_peers = false;
+  kernel_.stuck_flows = {*IpAddress::parse("10.90.0.1")};
+  EXPECT_EQ(one(grant(1), false).state, State::unfinished);
+  kernel_.stuck_flows.clear();
+  EXPECT_EQ(one(grant(1), false).state, State::closed);
+
+  one(grant(2), true);
+  kernel_.broken = true;
+  EXPECT_EQ(one(grant(2), false).state, State::unfinished);
+  kernel_.broken = false;
+  kernel_.refuse_elements = true;
+  EXPECT_EQ(one(grant(2), false).state, State::unfinished);
+  EXPECT_TRUE(kernel_.state.interface.peers.empty());  // the peer goes, whatever the sets do
+  EXPECT_EQ(events_.count(EventName::tunnel_closed), 1u);
+}
+
+TEST_F(GatewayTest, NothingIsOpenUnlessReadBack) {
+  kernel_.refuse_elements = true;
+  EXPECT_EQ(one(grant(1), true).state, State::unfinished);
+  EXPECT_EQ(events_.events.size(), 0u);
+  kernel_.refuse_elements = false;
+  EXPECT_EQ(one(grant(1), true).state, State::open);
+}
+
+TEST_F(GatewayTest, AnElementThatExpiresMeanwhileIsNoTrouble) {
+  one(grant(1, {"tcp 10.60.10.20:1-3", "tcp 10.60.10.21:9"}), true);
+  kernel_.drifts = 2;
+  EXPECT_EQ(one(grant(1), false).state, State::closed);
+}
+
+TEST_F(GatewayTest, AbsenceIsReadBackToo) {
+  EXPECT_TRUE(gateway_.evidence_of_absence(id(1)).is_null());  // nothing was ever looked at
+  one(grant(1), true);
+  EXPECT_TRUE(gateway_.evidence_of_absence(id(1)).is_null());
+  EXPECT_FALSE(gateway_.evidence_of_absence(id(2)).is_null());
+  converge({});
+  EXPECT_FALSE(gateway_.evidence_of_absence(id(1)).is_null());
+  kernel_.stuck_flows = {*IpAddress::parse("10.90.0.9")};
+  EXPECT_TRUE(gateway_.evidence_of_absence(id(1)).is_null());
+  kernel_.stuck_flows.clear();
+  kernel_.broken = true;
+  EXPECT_TRUE(gateway_.evidence_of_absence(id(2)).is_null());
+}
+
+TEST_F(GatewayTest, RefusedGrantsAreKeptOut) {
+  Grant outside = grant(2), thief = grant(3);
+  outside.address = prefixes({"10.91.0.1"});
+  thief.address = grant(1).address;
+  thief.not_before += Seconds(1);
+  Grant keyless = grant(4);
+  keyless.wg_public_key = "no key";
+  const auto outcomes =
+      converge({{grant(1), true, {}}, {outside, true, {}}, {thief, true, {}}, {keyless, true, {}}});
+  EXPECT_EQ(outcomes[0].state, State::open);
+  EXPECT_EQ(outcomes[1].state, State::refused);
+  EXPECT_EQ(outcomes[1].refusal, Code::bad_value);
+  EXPECT_EQ(outcomes[2].state, State::refused);
+  EXPECT_EQ(outcomes[2].refusal, Code::address_taken);
+  EXPECT_EQ(outcomes[3].refusal, Code::bad_key);
+  EXPECT_EQ(kernel_.state.interface.peers.size(), 1u);
+  // Nor does closing the thief cut the flows of the session that has the address.
+  kernel_.flows = {*IpAddress::parse("10.90.0.1")};
+  const auto again = converge({{grant(1), true, {}}, {thief, false, {}}, {keyless, false, {}}});
+  EXPECT_EQ(again[1].state, State::closed);
+  EXPECT_EQ(again[2].state, State::closed);
+  EXPECT_EQ(kernel_.flows.size(), 1u);
+}
+
+}  // namespace
+}  // namespace jitwg::gateway
