@@ -1,0 +1,209 @@
+#include "broker/cli/command.h"
+#include "broker/cli/commands.h"
+
+namespace jitwg::cli {
+namespace {
+
+Option value(const char* name, const char* help) { return {name, "", help, false, true}; }
+Option flag(const char* name, const char* help) { return {name, "", help, true, true}; }
+
+std::vector<Option> request_options() {
+  return {value("reason", "why, for those who approve and audit (mandatory)"),
+          value("for", "how long: 20s, 90m, 1h30m"), value("ticket", "a ticket's number"),
+          value("incident", "the open incident this belongs to")};
+}
+
+std::vector<Option> up_options() {
+  std::vector<Option> options = request_options();
+  options.push_back(value("timeout", "give up waiting for approval after this long (exit 6)"));
+  options.push_back(flag("detach", "leave once the interface is up"));
+  options.push_back(flag("no-interface", "write the files only, and say which"));
+  return options;
+}
+
+std::vector<Command> make_commands() {
+  return {
+      {"request", "TARGET", "ask for access",
+       "Makes fresh WireGuard and SSH keys on this machine, signs the request and sends it. "
+       "Nothing is open yet:\n"
+       "somebody approves it, then `jitwg activate ID` or `jitwg up ID` starts the clock.",
+       "jitwg request db-prod --reason \"INC-4711 replica lag\" --for 90m", request_options(), 1, 1,
+       run_request},
+      {"pending",
+       "",
+       "what waits for your decision",
+       "Requests that you may approve or deny; never your own.",
+       "jitwg pending",
+       {},
+       0,
+       0,
+       run_pending},
+      {"show",
+       "ID",
+       "all about one session",
+       "Own sessions are read with their own token, others need a login.",
+       "jitwg show 9c41d2",
+       {},
+       1,
+       1,
+       run_show},
+      {"approve",
+       "ID",
+       "approve a request",
+       "Shows exactly what the signature will cover (person, target, resolved scope, login, "
+       "gateways, jump hosts,\n"
+       "duration, reason), then signs. Nobody approves their own request.",
+       "jitwg approve 9c41d2 --for 30m --comment \"thirty minutes will do\"",
+       {value("for", "let it last at most this long"),
+        value("comment", "a word to the requester and the record")},
+       1,
+       1,
+       run_approve},
+      {"deny",
+       "ID",
+       "deny a request",
+       "The first deny decides.",
+       "jitwg deny 9c41d2 --reason \"use the replica\"",
+       {value("reason", "why (mandatory)")},
+       1,
+       1,
+       run_deny},
+      {"activate",
+       "ID",
+       "start an approved session, write its files",
+       "The session's clock starts. Grant and certificate are checked against the pinned CA key "
+       "and the request\n"
+       "before anything is written. Exit 6 while nobody has approved it.",
+       "jitwg activate 9c41d2",
+       {},
+       1,
+       1,
+       run_activate},
+      {"up", "TARGET|ID", "request, wait, activate, bring the tunnel up, stay in front",
+       "With a TARGET: a new request, all the way. With an ID: goes on with that session, or "
+       "reopens its interface.\n"
+       "Stays in front, warns 5 minutes and 1 minute before the end, and takes the interface down "
+       "then (exit 0: the\n"
+       "agreed end counts as done). Ctrl-C, SIGTERM or SIGHUP gives the session back and exits 0. "
+       "Ended by somebody\n"
+       "else: exit 4. Only `wg-quick` runs as root, through sudo. --timeout bounds the wait for "
+       "approval (exit 6; the\n"
+       "request stays).",
+       "jitwg up db-prod --reason \"INC-4711 replica lag\" --for 90m", up_options(), 1, 1, run_up},
+      {"down",
+       "[ID]",
+       "drop the interface only",
+       "The session stays live: `jitwg up ID` reopens it, `jitwg return ID` ends it. Without ID: "
+       "the only one up.",
+       "jitwg down 9c41d2",
+       {},
+       0,
+       1,
+       run_down},
+      {"ssh",
+       "TARGET|ID [-- CMD...]",
+       "log in to the jump host of a live session",
+       "Runs ssh with the session's certificate and pinned host key; exits as ssh does. TARGET "
+       "means its newest live\n"
+       "session. Plain `ssh jitwg-TARGET` works too, once ~/.ssh/config says: Include "
+       "~/.config/jitwg/ssh_config",
+       "jitwg ssh db-prod -- uptime",
+       {},
+       1,
+       1,
+       run_ssh,
+       true},
+      {"return",
+       "ID",
+       "end your session; before activation: cancel the request",
+       "Takes the interface down, ends the session at the broker and removes its keys from this "
+       "machine.",
+       "jitwg return 9c41d2",
+       {},
+       1,
+       1,
+       run_return},
+      {"revoke",
+       "ID",
+       "end somebody's session now",
+       "Signed; for those whom policy lets, for what you approved yourself, and for your own "
+       "sessions.",
+       "jitwg revoke 9c41d2 --reason \"laptop lost\"",
+       {value("reason", "why (mandatory)")},
+       1,
+       1,
+       run_revoke},
+      {"list",
+       "",
+       "sessions you may read",
+       "Newest first.",
+       "jitwg list --live",
+       {flag("live", "only those that are opening, active or closing")},
+       0,
+       0,
+       run_list},
+      {"policy check",
+       "FILE",
+       "does a policy file load",
+       "As the signer loads it: it parses, names only what exists, and all its own tests pass. "
+       "Needs no broker.",
+       "jitwg policy check /etc/jitwg/policy.toml",
+       {},
+       1,
+       1,
+       run_policy_check},
+      {"policy test",
+       "FILE",
+       "run a policy's own tests, one line each",
+       "Needs no broker. A test that fails: exit 2.",
+       "jitwg policy test policy.toml",
+       {},
+       1,
+       1,
+       run_policy_test},
+      {"policy explain",
+       "",
+       "rule by rule, why somebody may or may not",
+       "Of the broker's policy, or of a file. The answer is the exit 0, whatever it says.",
+       "jitwg policy explain --person alice --target db-prod --for 90m",
+       {value("target", "what is to be reached (mandatory)"),
+        value("for", "how long; default: policy's"),
+        value("at", "when, as 2026-03-02T10:00:00+03:00; default: now"),
+        flag("incident", "as if an open incident covered the target"),
+        value("file", "read this policy file instead of the broker's")},
+       0,
+       0,
+       run_policy_explain},
+      {"version", "", "print the version", "", "jitwg version --json", {}, 0, 0, run_version},
+      {"help", "[CMD]", "help on a subcommand", "", "jitwg help up", {}, 0, 2, run_help},
+      {"completion bash",
+       "",
+       "print a bash completion script",
+       "Reads the same table as --help.",
+       "source <(jitwg completion bash)",
+       {},
+       0,
+       0,
+       run_completion_bash},
+  };
+}
+
+}  // namespace
+
+const std::vector<Command>& commands() {
+  static const std::vector<Command> table = make_commands();
+  return table;
+}
+
+const std::vector<Option>& common_options() {
+  static const std::vector<Option> options = {
+      flag("json", "machine-readable, unset values are null; errors too, on stdout"),
+      flag("yes", "do not ask before signing"),
+      value("broker", "unix:PATH or https://HOST:PORT [JITWG_BROKER, then the config file]"),
+      value("person", "who you are [config file, then the unix user]"),
+      value("identity", "your ed25519 key's file [config file, then ssh-agent's first]"),
+      value("config", "configuration file [~/.config/jitwg/config]")};
+  return options;
+}
+
+}  // namespace jitwg::cli

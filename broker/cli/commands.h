@@ -1,0 +1,29 @@
+// One function a subcommand, each in the file of its name.
+#pragma once
+
+#include "broker/base/error.h"
+
+namespace jitwg::cli {
+
+class Context;
+
+Result<int> run_request(Context& context);
+Result<int> run_pending(Context& context);
+Result<int> run_show(Context& context);
+Result<int> run_approve(Context& context);
+Result<int> run_deny(Context& context);
+Result<int> run_activate(Context& context);
+Result<int> run_up(Context& context);
+Result<int> run_down(Context& context);
+Result<int> run_ssh(Context& context);
+Result<int> run_return(Context& context);
+Result<int> run_revoke(Context& context);
+Result<int> run_list(Context& context);
+Result<int> run_policy_check(Context& context);
+Result<int> run_policy_test(Context& context);
+Result<int> run_policy_explain(Context& context);
+Result<int> run_version(Context& context);
+Result<int> run_help(Context& context);
+Result<int> run_completion_bash(Context& context);
+
+}  // namespace jitwg::cli

@@ -1,0 +1,118 @@
+#include "broker/cli/describe.h"
+
+#include <fmt/format.h>
+
+#include "broker/base/encoding.h"
+#include "broker/cli/context.h"
+#include "broker/cli/login.h"
+#include "broker/cli/policy_source.h"
+#include "broker/cli/text.h"
+#include "broker/cli/wg_quick.h"
+#include "policy/decide.h"
+
+namespace jitwg::cli {
+namespace {
+
+std::string state_words(const SessionObject& session, WallTime now) {
+  std::string text(name(session.state));
+  if (session.close_reason) text += fmt::format(" ({})", name(*session.close_reason));
+  if (session.state == State::active && session.not_after)
+    text += ", " + time_left(*session.not_after, now);
+  if (session.state == State::closing) text += ", until every node has shown its evidence";
+  return text;
+}
+
+}  // namespace
+
+std::string render_fields(const std::vector<std::pair<std::string, std::string>>& fields) {
+  size_t width = 0;
+  for (const auto& [label, value] : fields)
+    if (!value.empty()) width = std::max(width, label.size());
+  std::string text;
+  for (const auto& [label, value] : fields)
+    if (!value.empty())
+      text +=
+          label + std::string(width - label.size() + 2, ' ') + escape_for_terminal(value) + "\n";
+  return text;
+}
+
+std::string describe_session(const SessionObject& s, WallTime now) {
+  std::vector<std::pair<std::string, std::string>> fields = {
+      {"session", s.session.str()},
+      {"state", state_words(s, now)},
+      {"person", s.person},
+      {"target", s.target},
+      {"reason", s.reason},
+      {"ticket", s.ticket.value_or("")},
+      {"incident", s.incident.value_or("")},
+      {"duration", render_duration(s.duration)},
+      {"requested", local_time(s.requested_at) + ", " + time_since(s.requested_at, now)},
+  };
+  for (const Approval& a : s.approvals)
+    fields.emplace_back(a.approved ? "approved" : "denied",
+                        a.person + ", " + local_time(a.at) + (a.comment ? ": " + *a.comment : ""));
+  if (s.not_before) fields.emplace_back("from", local_time(*s.not_before));
+  if (s.not_after) fields.emplace_back("until", local_time(*s.not_after));
+  fields.emplace_back("address", join(s.address, ", "));
+  fields.emplace_back("scope", join(s.scope, "; "));
+  fields.emplace_back("login", s.login.value_or(""));
+  fields.emplace_back("gateway", s.gateway.value_or(""));
+  fields.emplace_back("jump hosts", join(s.jump_hosts, ", "));
+  if (const json::value& evidence = s.all.at("evidence"); evidence.is_object())
+    for (const auto& [node, proof] : evidence.get_object())
+      fields.emplace_back("evidence", std::string(node) + ": " + render_json(proof));
+  return render_fields(fields);
+}
+
+std::string describe_list(const std::vector<SessionObject>& sessions, WallTime now) {
+  if (sessions.empty()) return "nothing\n";
+  std::vector<std::vector<std::string>> rows = {
+      {"ID", "STATE", "PERSON", "TARGET", "FOR", "REQUESTED", "REASON"}};
+  for (const SessionObject& s : sessions)
+    rows.push_back({s.session.short_form(), state_words(s, now), s.person, s.target,
+                    render_duration(s.duration), local_time(s.requested_at),
+                    shorten(s.reason, 40)});
+  const std::string table = render_table(rows);
+  const size_t heading = table.find('\n');
+  return bold(table.substr(0, heading)) + table.substr(heading);
+}
+
+std::string describe_opened(const Grant& grant, WallTime now, bool detached) {
+  const std::string id = grant.session.str(), end = grant.session.short_form();
+  std::string text = fmt::format("{} is open until {} ({})\n", bold(grant.target),
+                                 local_time(grant.not_after), time_left(grant.not_after, now));
+  std::vector<std::pair<std::string, std::string>> fields = {
+      {"session", id},
+      {"interface", interface_name(grant.session)},
+      {"reaches", join(render_scope(grant.scope), "; ")}};
+  if (grant.login)
+    fields.emplace_back("log in", "jitwg ssh " + end + "   or   ssh jitwg-" + grant.target);
+  fields.emplace_back(detached ? "when done" : "when done",
+                      detached ? "jitwg return " + end : "Ctrl-C gives it back");
+  return text + render_fields(fields);
+}
+
+std::string describe_files(const SessionFiles& files, const Grant& grant) {
+  std::vector<std::pair<std::string, std::string>> fields = {{"session", grant.session.str()},
+                                                             {"until", local_time(grant.not_after)},
+                                                             {"wg-quick", files.wg_quick_path()}};
+  if (grant.login) {
+    fields.emplace_back("key", files.path("id"));
+    fields.emplace_back("certificate", files.path("id-cert.pub"));
+    fields.emplace_back("known hosts", files.path("known_hosts"));
+  }
+  return render_fields(fields);
+}
+
+std::string who_may_approve(const Context& context, const SessionObject& session) {
+  const auto token = kept_login(context);
+  if (!token) return "";
+  const auto policy = read_policy(Api(context.broker()), *token);
+  if (!policy) return "";
+  const Verdict verdict = decide(*policy, {session.person, session.target, session.duration,
+                                           session.requested_at, session.incident.has_value()});
+  if (verdict.outcome != Verdict::Outcome::approval || verdict.approvers.empty()) return "";
+  return " (" + join({verdict.approvers.begin(), verdict.approvers.end()}, ", ") + " may approve)";
+}
+
+}  // namespace jitwg::cli

@@ -1,0 +1,18 @@
+// Where policy commands get their policy from.
+#pragma once
+
+#include <string>
+
+#include "broker/cli/api.h"
+#include "policy/policy.h"
+
+namespace jitwg::cli {
+
+constexpr size_t kMaxPolicy = 1 << 20;  // the signer's frame bounds it too
+
+// The broker's, with a login token. It explains; it never decides: the signer holds the copy that
+// counts.
+Result<Policy> read_policy(const Api& api, const std::string& login_token);
+Result<Policy> parse_policy_answer(const json::value& answer);
+
+}  // namespace jitwg::cli

@@ -1,0 +1,43 @@
+#include <fmt/format.h>
+
+#include "broker/base/encoding.h"
+#include "broker/cli/commands.h"
+#include "broker/cli/context.h"
+#include "broker/cli/policy_source.h"
+#include "broker/os/file.h"
+
+namespace jitwg::cli {
+
+Result<int> run_policy_test(Context& context) {
+  const std::string& path = context.arguments()[0];
+  JITWG_ASSIGN(const std::string text, read_file(path, kMaxPolicy));
+  JITWG_ASSIGN(const Policy policy, parse_policy(text, path));
+  json::array results;
+  std::string lines;
+  size_t failed = 0;
+  for (const PolicyTest& test : policy.tests) {
+    Policy alone = policy;
+    alone.tests = {test};
+    const auto failures = failing_tests(alone, path);
+    const std::string what =
+        fmt::format("line {}: {} reaches {}: {}", test.line, test.person, test.target, test.expect);
+    lines += escape_for_terminal((failures.empty() ? "ok    " : "FAIL  ") + what) + "\n";
+    for (const std::string& failure : failures)
+      lines += "      " + escape_for_terminal(failure) + "\n";
+    failed += !failures.empty();
+    results.push_back(
+        {{"line", test.line},
+         {"person", test.person},
+         {"target", test.target},
+         {"expect", test.expect},
+         {"ok", failures.empty()},
+         {"failure", failures.empty() ? json::value(nullptr) : json::value(failures.front())}});
+  }
+  if (failed == 0 || !context.json()) context.print(results, lines);
+  if (failed == 0) return 0;
+  return fail(Code::bad_policy,
+              fmt::format("{}: {} of {} tests fail", path, failed, policy.tests.size()),
+              "mend the rules, or the tests if they expect too much");
+}
+
+}  // namespace jitwg::cli

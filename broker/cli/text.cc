@@ -1,0 +1,101 @@
+#include "broker/cli/text.h"
+
+#include <date/tz.h>
+
+#include <cstdlib>
+#include <stdexcept>
+
+#include "broker/base/encoding.h"
+
+namespace jitwg::cli {
+namespace {
+
+size_t width(std::string_view text) {
+  size_t count = 0;
+  for (const char c : text) count += (static_cast<unsigned char>(c) & 0xc0) != 0x80;
+  return count;
+}
+
+// TZ as tzset(3) reads it, as far as it names a zone of the database. date's current_zone() ignores
+// TZ.
+const date::time_zone* zone_of_environment() {
+  try {
+    const char* tz = std::getenv("TZ");
+    if (tz == nullptr || *tz == '\0') return date::current_zone();
+    return date::locate_zone(*tz == ':' ? tz + 1 : tz);
+  } catch (const std::runtime_error&) {
+    return nullptr;
+  }
+}
+
+std::string in_zone(WallTime time, const date::time_zone* zone) {
+  if (zone == nullptr) return date::format("%F %T UTC", time);
+  return date::format("%F %T %Z", date::make_zoned(zone, time));
+}
+
+}  // namespace
+
+std::string local_time(WallTime time) {
+  static const date::time_zone* const zone = zone_of_environment();
+  return in_zone(time, zone);
+}
+
+std::string local_time_in(WallTime time, const std::string& zone) {
+  try {
+    return in_zone(time, date::locate_zone(zone));
+  } catch (const std::runtime_error&) {
+    return in_zone(time, nullptr);
+  }
+}
+
+std::string time_left(WallTime end, WallTime now) {
+  Seconds left = end - now;
+  if (left <= Seconds(0)) return "over";
+  if (left >= std::chrono::minutes(10)) left -= left % std::chrono::minutes(1);
+  return render_duration(left) + " left";
+}
+
+std::string time_since(WallTime then, WallTime now) {
+  Seconds past = now - then;
+  if (past < Seconds(1)) return "just now";
+  if (past >= std::chrono::minutes(1)) past -= past % std::chrono::minutes(1);
+  return render_duration(past) + " ago";
+}
+
+std::string render_table(const std::vector<std::vector<std::string>>& rows) {
+  std::vector<std::vector<std::string>> cells = rows;
+  std::vector<size_t> widths;
+  for (auto& row : cells)
+    for (size_t i = 0; i < row.size(); ++i) {
+      row[i] = escape_for_terminal(row[i]);
+      if (i >= widths.size()) widths.push_back(0);
+      widths[i] = std::max(widths[i], width(row[i]));
+    }
+  std::string text;
+  for (const auto& row : cells) {
+    std::string line;
+    for (size_t i = 0; i < row.size(); ++i) {
+      line += row[i];
+      if (i + 1 < row.size()) line.append(widths[i] - width(row[i]) + 2, ' ');
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    text += line + "\n";
+  }
+  return text;
+}
+
+std::string shorten(const std::string& text, size_t most) {
+  if (width(text) <= most) return text;
+  size_t count = 0, i = 0;
+  for (; i < text.size(); ++i)
+    if ((static_cast<unsigned char>(text[i]) & 0xc0) != 0x80 && ++count == most) break;
+  return text.substr(0, i) + "…";
+}
+
+std::string join(const std::vector<std::string>& words, std::string_view separator) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : std::string(separator)) + word;
+  return text;
+}
+
+}  // namespace jitwg::cli
