@@ -32,8 +32,8 @@ TEST(Ruleset, TheKernelTakesItAndEveryElement) {
   ASSERT_TRUE(table);
   const Tunnel tunnel = sample::open_tunnel(
       sample::grant(1, {"tcp 10.60.10.20:5432", "udp [fd00::1]:53", "tcp 10.60.0.0/16:22",
-                        "tcp 10.60.10.0/24:20-30", "udp [fd00::]/64:1000-1010", "icmp 10.60.10.20",
-                        "icmp fd00::9", "icmp 10.0.0.0/8", "icmp fd00::/64"}));
+                        "tcp 10.60.10.0/24:20-30", "udp [fd00::/64]:1000-1010", "icmp 10.60.10.20",
+                        "icmp fd00::9", "icmp 172.16.0.0/12", "icmp fd01::/64"}));
   const auto added = table->change({}, tunnel.elements);
   ASSERT_TRUE(added) << added.error().render();
   std::vector<Element> seen;

@@ -14,7 +14,7 @@ inline SessionId id(int n) {
   std::string text = "0197f4a0-0000-7000-8000-000000000000";
   const std::string digits = std::to_string(n);
   text.replace(text.size() - digits.size(), digits.size(), digits);
-  return *SessionId::parse(text);
+  return SessionId::parse(text).value();
 }
 inline wireguard::PublicKey key(int n) {
   std::string bytes = sha256("key " + std::to_string(n));
@@ -23,7 +23,7 @@ inline wireguard::PublicKey key(int n) {
 }
 inline std::vector<Prefix> prefixes(const std::vector<std::string>& texts) {
   std::vector<Prefix> out;
-  for (const auto& text : texts) out.push_back(*Prefix::parse(text));
+  for (const auto& text : texts) out.push_back(Prefix::parse(text).value());
   return out;
 }
 inline const std::vector<Prefix>& pools() {
@@ -42,7 +42,7 @@ inline Grant grant(int n, const std::vector<std::string>& scope = {"tcp 10.60.10
           {},
           key(n).str(),
           prefixes({"10.90.0." + last, "fd00:90::" + last}),
-          *parse_scope(scope),
+          parse_scope(scope).value(),
           {"gw1", key(0).str(), *Endpoint::parse("192.0.2.10:51820")},
           {},
           {},
@@ -54,8 +54,8 @@ inline Grant grant(int n, const std::vector<std::string>& scope = {"tcp 10.60.10
           false};
   return g;
 }
-inline Tunnel open_tunnel(const Grant& g) { return *make_tunnel(g, g.not_after - kNow); }
-inline Tunnel closed_tunnel(const Grant& g) { return *make_tunnel(g, Millis(0)); }
+inline Tunnel open_tunnel(const Grant& g) { return make_tunnel(g, g.not_after - kNow).value(); }
+inline Tunnel closed_tunnel(const Grant& g) { return make_tunnel(g, Millis(0)).value(); }
 
 // A kernel in memory: holds what it is told, and refuses when a test says so.
 class FakeKernel : public Kernel {
