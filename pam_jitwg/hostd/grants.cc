@@ -1,0 +1,42 @@
+#include "pam_jitwg/hostd/grants.h"
+
+#include "broker/base/limits.h"
+
+namespace jitwg::hostd {
+
+void Grants::set(const std::vector<node::Wanted>& wanted, WallTime now) {
+  open_.clear();
+  certificates_.clear();
+  for (const node::Wanted& w : wanted) {
+    if (!w.open) {
+      closed_.insert_or_assign(
+          w.grant.session, Closed{w.reason, w.grant.target, w.grant.certificate_sha256.value_or(""),
+                                  w.grant.not_after});
+      continue;
+    }
+    // Without a hash no certificate can be this session's: nothing to log in with.
+    if (w.grant.certificate_sha256)
+      certificates_.emplace(*w.grant.certificate_sha256, w.grant.session);
+    open_.emplace(w.grant.session, w.grant);
+  }
+  std::erase_if(closed_, [now](const auto& entry) {
+    return entry.second.not_after + limits::kTombstone < now;
+  });
+}
+
+const Grant* Grants::by_session(const SessionId& session) const {
+  const auto it = open_.find(session);
+  return it == open_.end() ? nullptr : &it->second;
+}
+
+const Grant* Grants::by_certificate(const std::string& sha256_hex) const {
+  const auto it = certificates_.find(sha256_hex);
+  return it == certificates_.end() ? nullptr : by_session(it->second);
+}
+
+const Closed* Grants::closed(const SessionId& session) const {
+  const auto it = closed_.find(session);
+  return it == closed_.end() ? nullptr : &it->second;
+}
+
+}  // namespace jitwg::hostd
