@@ -1,0 +1,63 @@
+#include "pam_jitwg/hostd/processes.h"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace jitwg::hostd {
+namespace {
+
+constexpr char kStat[] =
+    "4242 (a) R 1 (b) S 17 4242 4242 34817 4242 4194304 1 2 3 4 5 6 7 8 20 0 1 0 987654 1 2 3 4\n";
+
+TEST(Processes, aNameMayHoldAnything) {
+  const auto stat = parse_stat(kStat);
+  ASSERT_TRUE(stat);
+  EXPECT_EQ(stat->process, (Process{4242, 987654}));
+  EXPECT_EQ(stat->parent, 17);
+  EXPECT_EQ(stat->terminal, 34817);
+}
+
+TEST(Processes, whatIsNoStatLine) {
+  for (const char* bad : {"", "x", "4242 (a", "4242 (a) S 1 2 3",
+                          "x (a) S 17 1 1 0 1 1 1 2 3 4 5 6 7 8 20 0 1 0 987654"})
+    EXPECT_FALSE(parse_stat(bad)) << bad;
+}
+
+TEST(Processes, itself) {
+  const auto self = observe_process(getpid());
+  ASSERT_TRUE(self);
+  EXPECT_EQ(self->parent, getppid());
+  EXPECT_FALSE(is_root_sshd(getpid()));
+  EXPECT_FALSE(observe_process(0));
+  EXPECT_FALSE(observe_process(-1));
+}
+
+TEST(Processes, aPidUsedAgainIsAnother) {
+  Process self = observe_process(getpid())->process;
+  EXPECT_TRUE(open_pidfd(self));
+  ++self.start;
+  const auto other = open_pidfd(self);
+  ASSERT_FALSE(other);
+  EXPECT_EQ(other.error().code, Code::not_live);
+}
+
+TEST(Processes, exitIsSeen) {
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    pause();
+    _exit(0);
+  }
+  const auto pidfd = open_pidfd(observe_process(child)->process);
+  ASSERT_TRUE(pidfd);
+  EXPECT_FALSE(has_exited(*pidfd));
+  EXPECT_TRUE(send_signal(*pidfd, SIGKILL));
+  ASSERT_EQ(waitpid(child, nullptr, 0), child);
+  EXPECT_TRUE(has_exited(*pidfd));
+  EXPECT_FALSE(send_signal(*pidfd, SIGTERM));
+}
+
+}  // namespace
+}  // namespace jitwg::hostd
