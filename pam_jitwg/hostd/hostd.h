@@ -1,0 +1,96 @@
+// jitwg-hostd's state and effects: answers sshd's questions, binds logins to sessions, ends them.
+// Judgement is judge.h's, the end of a session is ending.h's; here they meet the kernel, the event
+// record and the agent.
+//
+// One event-loop thread. Everything that a restart must not lose is on disk (logins.h) or in the
+// kernel (cgroup.h).
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <functional>
+#include <map>
+#include <memory>
+
+#include "broker/audit/event.h"
+#include "broker/node/agent.h"
+#include "broker/os/service.h"
+#include "pam_jitwg/hostd/ending.h"
+#include "pam_jitwg/hostd/judge.h"
+
+namespace jitwg::hostd {
+
+struct Settings {
+  std::string node;
+  ssh::PublicKey ca;
+  std::string cgroup_root;
+  std::string logins_directory;
+  Seconds grace{5};
+  Seconds fresh_within{120};
+  Seconds lost_contact_after{600};
+};
+
+class Hostd final : public node::Enforcer {
+ public:
+  // Reads back the logins that run. `events` and `clock` outlive it.
+  static Result<std::unique_ptr<Hostd>> make(boost::asio::io_context& io, Settings settings,
+                                             EventSink& events, const Clock& clock);
+  // How the agent is reached, which itself needs an Enforcer to be made: called once, before run.
+  void connect(std::function<std::optional<Seconds>()> silence, std::function<void()> poke);
+
+  // A Server's Handler.
+  Answer answer(const Question& question, const Peer& peer, int socket);
+
+  Result<void> admit(const Grant& grant) override;
+  std::vector<node::Outcome> converge(const std::vector<node::Wanted>& wanted,
+                                      WallTime now) override;
+  boost::json::value evidence_of_absence(const SessionId& session) override;
+
+ private:
+  Hostd(boost::asio::io_context& io, Settings settings, Logins logins, EventSink& events,
+        const Clock& clock);
+
+  struct Memory {
+    Remembered remembered;
+    WallTime at;
+  };
+  struct Asking;  // who asks, as the kernel sees it
+  Result<Asking> look_at(Phase phase, const Peer& peer, int socket) const;
+  Answer decide(const Question& question, const Asking& asking);
+  Result<void> bind(const Question& question, const Grant& grant, const Process& monitor);
+  Answer refuse(const Question& question, const Asking& asking, Answer answer, Code code,
+                const std::optional<SessionId>& session, const std::string& detail);
+  Answer close(const Question& question, const Asking& asking);
+  void remember(const Process& monitor, const Remembered& remembered);
+  void end_soon(const Process& monitor);
+
+  void watch(const Login& login);
+  void monitor_gone(const LoginKey& key);
+  void closed(Login login);
+  void forget_if_empty(const Login& login);
+  void resume();
+  void schedule_endings();
+  void tick();
+  void emit(EventName event, const std::optional<SessionId>& session, const Login* login,
+            std::optional<Code> code, const std::string& text);
+
+  boost::asio::io_context& io_;
+  const Settings settings_;
+  EventSink& events_;
+  const Clock& clock_;
+  Cgroups cgroups_;
+  Logins logins_;
+  Ending ending_;
+  Grants grants_;
+  std::map<Process, Memory> memories_;
+  std::map<LoginKey, std::unique_ptr<boost::asio::posix::stream_descriptor>> monitors_;  // pidfds
+  std::function<std::optional<Seconds>()> silence_;
+  std::function<void()> poke_;
+  boost::asio::steady_timer ending_timer_;
+  boost::asio::steady_timer tick_timer_;
+  bool ending_scheduled_ = false;
+  WallTime last_tick_;
+};
+
+}  // namespace jitwg::hostd

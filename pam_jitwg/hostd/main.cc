@@ -1,0 +1,132 @@
+// jitwg-hostd: the jump host's daemon, and `jitwg-hostd status`.
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <cstdio>
+#include <exception>
+
+#include "broker/os/clock.h"
+#include "broker/os/config.h"
+#include "broker/os/file.h"
+#include "broker/os/service.h"
+#include "pam_jitwg/hostd/hostd.h"
+#include "pam_jitwg/hostd/server.h"
+#include "pam_jitwg/hostd/status.h"
+#include "pam_jitwg/managed.h"
+
+namespace {
+
+using namespace jitwg;
+
+const std::vector<Option> kOptions = {
+    {"broker", "unix:/run/jitwg/broker.sock", "where the broker is"},
+    {"node", "", "this host's name in policy"},
+    {"node-key", "/etc/jitwg/node_key", "private key of this node, as ssh-keygen writes it"},
+    {"ca", "/etc/jitwg/ca.pub", "public key of the CA: certificates and grants of no other count"},
+    {"realm", "", "the realm that policy names"},
+    {"managed", "/etc/jitwg/managed", "who needs a session; pam_jitwg.so reads this very path"},
+    {"cgroup-root", "/sys/fs/cgroup", "where cgroup v2 is mounted"},
+    {"grace", "5s", "between asking a login to end and ending it"},
+    {"fresh-within", "2m", "without word from the broker for longer: no new logins"},
+    {"lost-contact-after", "10m", "likewise, for people who are logged in here already"},
+    {"state-dir", "/var/lib/jitwg/hostd", "verified grants and closed sessions"},
+    {"runtime-dir", "/run/jitwg", "the socket, and which logins run"},
+    {"json", "", "status: for programs", true, true},
+};
+
+std::string logins_directory(const Config& config) {
+  return config.get("runtime-dir") + "/hostd/logins";
+}
+
+Result<Seconds> duration(const Config& config, const std::string& key) {
+  if (key == "grace" && config.get(key) == "0s") return Seconds(0);
+  auto parsed = parse_duration(config.get(key));
+  if (!parsed) return within(key, std::move(parsed.error()));
+  return *parsed;
+}
+
+// The module decides by this file on its own; a mistake in it is worth saying before somebody runs
+// into it.
+void look_at_managed(const std::string& path) {
+  std::string why;
+  pam::is_managed({path, "/etc/passwd", 0}, "root", &why);
+  if (!why.empty()) log(Level::warning, why);
+}
+
+Result<void> serve(const Config& config) {
+  JITWG_ASSIGN(const std::string node, config.need("node"));
+  JITWG_ASSIGN(const std::string realm, config.need("realm"));
+  JITWG_ASSIGN(const std::string ca_text, read_trusted_file(config.get("ca"), 16 * 1024));
+  JITWG_ASSIGN(const ssh::PublicKey ca,
+               ssh::PublicKey::parse(ca_text.substr(0, ca_text.find('\n'))));
+  JITWG_ASSIGN(const std::string pem, read_secret_file(config.get("node-key"), 16 * 1024));
+  JITWG_ASSIGN(ssh::PrivateKey node_key, ssh::PrivateKey::parse_openssh(pem));
+  hostd::Settings settings{node, ca, config.get("cgroup-root"), logins_directory(config), {},
+                           {},   {}};
+  JITWG_ASSIGN(settings.grace, duration(config, "grace"));
+  JITWG_ASSIGN(settings.fresh_within, duration(config, "fresh-within"));
+  JITWG_ASSIGN(settings.lost_contact_after, duration(config, "lost-contact-after"));
+  look_at_managed(config.get("managed"));
+
+  const SystemClock clock;
+  JournalSink events;
+  boost::asio::io_context io(1);
+  JITWG_TRY(make_directory(config.get("runtime-dir") + "/hostd", 0700));
+  JITWG_ASSIGN(const auto hostd, hostd::Hostd::make(io, settings, events, clock));
+  const auto is_mine = [](const Grant& grant, const std::string& name) {
+    for (const GrantJumpHost& host : grant.jump_hosts)
+      if (host.name == name) return true;
+    return false;
+  };
+  node::Agent agent(io, {config.get("broker"), node, realm, ca, config.get("state-dir")},
+                    std::move(node_key), *hostd, is_mine, clock);
+  hostd->connect([&agent] { return agent.silence(); }, [&agent] { agent.poke(); });
+  // Grants first, socket after: nobody is refused for what is on the disk.
+  JITWG_TRY(agent.start());
+  JITWG_ASSIGN(Fd listener,
+               listen_unix(config.get("runtime-dir") + "/hostd.sock", SOCK_SEQPACKET, 0666));
+  const hostd::Server server(
+      io, std::move(listener),
+      [&hostd](const hostd::Question& question, const Peer& peer, int socket) {
+        return hostd->answer(question, peer, socket);
+      });
+  boost::asio::signal_set stop(io, SIGTERM, SIGINT);
+  stop.async_wait([&io](boost::system::error_code, int) { io.stop(); });
+  notify_ready("serving " + node);
+  io.run();
+  notify_stopping();
+  return {};
+}
+
+Result<void> run(const std::vector<std::string>& args) {
+  JITWG_ASSIGN(const Config config, Config::load(args, kOptions, "/etc/jitwg/hostd.conf"));
+  if (!config.get("help").empty()) {
+    std::printf("jitwg-hostd [status [--json]] [options]\n%s", render_options(kOptions).c_str());
+    return {};
+  }
+  if (!config.get("version").empty()) {
+    std::puts("jitwg-hostd " JITWG_VERSION);
+    return {};
+  }
+  const auto& words = config.positional();
+  if (words.empty()) return serve(config);
+  if (words.size() > 1 || words[0] != "status")
+    return fail(Code::bad_argument, "\"" + words.back() + "\" is no command", "see --help");
+  JITWG_ASSIGN(const std::string text,
+               hostd::render_status(logins_directory(config), config.has("json")));
+  std::fputs(text.c_str(), stdout);
+  return {};
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    const auto done = run(std::vector<std::string>(argv + 1, argv + argc));
+    if (done) return 0;
+    log(Level::error, "jitwg-hostd: " + done.error().render());
+    return exit_code(kind(done.error().code));
+  } catch (const std::exception& e) {
+    log(Level::error, std::string("jitwg-hostd: ") + e.what());
+    return 1;
+  }
+}
