@@ -64,7 +64,8 @@ Result<void> check_grant(const Grant& grant, const std::string& node,
                   "`pool` in gateway.conf and `pools` in the policy must agree");
   }
   if (grant.scope.empty()) return fail(Code::bad_value, "the grant has no scope");
-  if (grant.scope.size() > limits::kScopeEntries)
+  if (grant.scope.size() > 2 * limits::kScopeEntries)  // the target's and the jump hosts'
+
     return fail(Code::too_large, "the grant's scope is too long");
   if (grant.not_after <= grant.not_before)
     return fail(Code::bad_time, "the grant ends before it begins");
