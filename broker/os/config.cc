@@ -41,7 +41,8 @@ Result<Config> Config::load(const std::vector<std::string>& args, const std::vec
     po::options_description description;
     for (const Option& o : all) add(description, o, false);
     po::positional_options_description rest;
-    rest.add("", -1);
+    // The name must not be empty, or it means "no words at all"; words are told by their position_key.
+    rest.add("word", -1);
     po::command_line_parser parser(args);
     parser.options(description).positional(rest);
     parser.style(po::command_line_style::default_style & ~po::command_line_style::allow_guessing);
