@@ -39,6 +39,21 @@ Result<void> tidy(const SessionFiles& files, const SessionObject& session) {
   return {};
 }
 
+// What stays here of a request that brought an error: all of it if it may have arrived, its record if policy denied it
+// (the broker keeps that too, as `denied`), otherwise nothing.
+tl::unexpected<Error> refused_request(const Api& api, const SessionFiles& files, Error error) {
+  if (kind(error.code) == Kind::unavailable) {
+    error.hint = "it may have arrived: jitwg up " + files.id().str() + " goes on with it";
+    return tl::unexpected<Error>(std::move(error));
+  }
+  const auto token = files.token();
+  const auto kept = token ? api.session(files.id(), *token) : tl::unexpected<Error>(error);
+  const auto cleaned = kept ? tidy(files, *kept) : files.remove();
+  if (!cleaned) return tl::unexpected<Error>(cleaned.error());
+  if (kept) error.hint += (error.hint.empty() ? "" : "; ") + ("it is on record as " + files.id().str());
+  return tl::unexpected<Error>(std::move(error));
+}
+
 }  // namespace
 
 Result<Requested> make_request(const Context& context, const Api& api, const std::string& target) {
@@ -70,14 +85,7 @@ Result<Requested> make_request(const Context& context, const Api& api, const std
   JITWG_TRY(files.create(document, wireguard, ssh_key, hex_encode(token)));
 
   auto session = resend_request(api, files);
-  if (!session) {
-    if (kind(session.error().code) == Kind::unavailable) {
-      session.error().hint = "it may have arrived: jitwg up " + id.str() + " goes on with it";
-      return tl::unexpected<Error>(session.error());
-    }
-    JITWG_TRY(files.remove());
-    return tl::unexpected<Error>(session.error());
-  }
+  if (!session) return refused_request(api, files, session.error());
   JITWG_TRY(tidy(files, *session));
   return Requested{files, std::move(*session)};
 }

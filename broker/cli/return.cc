@@ -8,14 +8,13 @@ namespace jitwg::cli {
 Result<int> run_return(Context& context) {
   const Api api(context.broker());
   JITWG_ASSIGN(const SessionFiles files, resolve_local(context, context.arguments()[0]));
-  const auto session = give_back(context, api, files);
-  if (!session) {
-    // Over already: what is left here goes too, whoever ended it.
-    if (kind(session.error().code) == Kind::ended) JITWG_TRY(clear_away(context, files));
-    return tl::unexpected<Error>(session.error());
-  }
-  context.print(session->all,
-                "given back; the session is " + std::string(name(session->state)) + "\n");
+  JITWG_ASSIGN(const SessionObject session, give_back(context, api, files));
+  // It may have been over before: then this is not what ended it.
+  const bool by_us = session.state == State::cancelled || session.close_reason == CloseReason::returned ||
+                     session.close_reason == CloseReason::expired;
+  if (const auto refusal = refusal_of(session); refusal && !by_us) return tl::unexpected<Error>(*refusal);
+  context.print(session.all,
+                "given back; the session is " + std::string(name(session.state)) + "\n");
   return 0;
 }
 

@@ -56,13 +56,8 @@ Result<void> check_certificate(const RequestStatement& own, const Grant& grant,
     return foreign_certificate("has other principals than the session's one");
   std::string addresses;
   for (const Prefix& prefix : grant.address)
-    addresses += (addresses.empty() ? "" : ",") + prefix.address.str();
-  std::string prefixes;
-  for (const Prefix& prefix : grant.address)
-    prefixes += (prefixes.empty() ? "" : ",") + prefix.str();
-  using Options = std::vector<std::pair<std::string, std::string>>;
-  if (parsed->critical_options != Options{{"source-address", addresses}} &&
-      parsed->critical_options != Options{{"source-address", prefixes}})
+    addresses += (addresses.empty() ? "" : ",") + prefix.str();
+  if (parsed->critical_options != decltype(parsed->critical_options){{"source-address", addresses}})
     return foreign_certificate("is not bound to the session's inner addresses");
   if (sha256_hex(blob) != *grant.certificate_sha256)
     return foreign_certificate("is not the one that the grant names");
