@@ -58,6 +58,7 @@ def remove(directory, within=10.0):
     """Waits until the killed subtree is empty, then removes it. False if it would not go."""
     deadline = time.monotonic() + within
     while _populated(directory) and time.monotonic() < deadline:
+        kill(directory)  # again: one may have joined just after the first time
         time.sleep(0.005)
     while True:
         try:

@@ -5,6 +5,7 @@ import grp
 import os
 import pwd
 import signal
+import socket
 import termios
 from dataclasses import dataclass
 
@@ -49,9 +50,40 @@ def _place_files(stdio, listeners, environment):
         environment["LISTEN_PID"] = str(os.getpid())
 
 
-def exec_child(argv, environment, stdio=None, listeners=(), identity=None, terminal=False, cwd="/"):
+def _journal_stream(identifier, identity, environment):
+    """A stream to journald as systemd makes it for a service's output (sd_journal_stream_fd(3)).
+
+    journald takes the sender's uid from the connection, hence the change of effective ids.
+    JOURNAL_STREAM tells the program that its stderr understands "<level>" prefixes.
+    """
+    stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    os.setegid(identity.gid)
+    os.seteuid(identity.uid)
+    try:
+        stream.connect("/run/systemd/journal/stdout")
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+    # identifier, unit, priority, level prefix, then three times "do not forward"
+    stream.sendall(f"{identifier}\n\n6\n1\n0\n0\n0\n".encode())
+    inode = os.fstat(stream.fileno())
+    environment["JOURNAL_STREAM"] = f"{inode.st_dev}:{inode.st_ino}"
+    return stream.detach()
+
+
+def exec_child(
+    argv,
+    environment,
+    stdio=None,
+    listeners=(),
+    identity=None,
+    terminal=False,
+    cwd="/",
+    journal=None,
+):
     """Forks; the child becomes argv in a session of its own. Returns its pid.
 
+    journal: (identifier, Identity) under which its output goes to the journal, instead of stdio.
     A command that cannot be run says so on its stderr and exits 127 or 126, as in a shell.
     """
     pid = os.fork()
@@ -62,7 +94,8 @@ def exec_child(argv, environment, stdio=None, listeners=(), identity=None, termi
         _reset_signals()
         if stdio is None:
             null = os.open("/dev/null", os.O_RDWR)
-            stdio = (null, null, null)
+            output = _journal_stream(*journal, environment) if journal else null
+            stdio = (null, output, output)
         _place_files(stdio, [listener.fileno() for listener in listeners], environment)
         if terminal:
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)

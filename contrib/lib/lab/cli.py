@@ -15,8 +15,9 @@ def _parser():
     parser = argparse.ArgumentParser(
         prog="lab", description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--name", default="default", help="which lab (several can run side by side)")
-    parser.add_argument("--build", metavar="DIR", help="build directory (default: build/release, build/dev)")
+    parser.add_argument("--name", default="default", help="which lab (any number may be up)")
+    build = "build directory (default: build/release, else build/dev)"
+    parser.add_argument("--build", metavar="DIR", help=build)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     up = commands.add_parser("up", help="make the lab and start everything")
@@ -58,14 +59,16 @@ def _run(options):
     if options.command in ("start", "stop", "kill"):
         client.ask(lab, options.host, op=options.command, program=options.program)
         return 0
-    from . import lifecycle  # here, because `exec` has no time for it
+    from . import down  # here, because `exec` has no time for it
 
     if options.command == "up":
-        lifecycle.up(lab, options.build, not options.without_daemons, options.keep)
+        from .up import up
+
+        up(lab, options.build, not options.without_daemons, options.keep)
     elif options.command == "down":
-        lifecycle.down(lab)
+        down.down(lab)
     else:
-        status = lifecycle.status(lab)
+        status = down.status(lab)
         print(json.dumps(status)) if options.json else _print_status(status)
         return 0 if all(host["alive"] for host in status["hosts"].values()) else 1
     return 0

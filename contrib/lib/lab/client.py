@@ -2,7 +2,6 @@
 
 import array
 import fcntl
-import json
 import os
 import selectors
 import signal
@@ -12,11 +11,10 @@ import sys
 import termios
 import tty
 
-from . import world
+from . import packets, world
 from .errors import LabError
 
 _FORWARDED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
-_LONGEST = 128 * 1024  # of a request: the kernel bounds a packet
 
 
 def connect(lab, host):
@@ -39,19 +37,11 @@ def init_pid(connection):
     return struct.unpack("3i", credentials)[0]
 
 
-def _send(connection, request, files=()):
-    packet = json.dumps(request).encode()
-    if len(packet) > _LONGEST:
-        raise LabError(f"the command is too long ({len(packet)} bytes, at most {_LONGEST})")
-    socket.send_fds(connection, [packet], files)
-
-
 def _receive(connection):
     """The next answer and the file descriptors that came with it."""
-    packet, files, _, _ = socket.recv_fds(connection, 65536, 1)
-    if not packet:
+    answer, files = packets.receive(connection, 1)
+    if answer is None:
         raise LabError("the host died")
-    answer = json.loads(packet)
     if answer.get("error"):
         raise LabError(answer["error"])
     return answer, files
@@ -60,7 +50,7 @@ def _receive(connection):
 def begin(lab, host, **request):
     """Sends a request; its answer is collected by `finish`. So several hosts work at once."""
     connection = connect(lab, host)
-    _send(connection, request)
+    packets.send(connection, request)
     return connection
 
 
@@ -79,10 +69,10 @@ def begin_exec(lab, host, argv, user="root", stdio=None):
     request = {"op": "exec", "argv": argv, "user": user, "env": {}, "terminal": False}
     if stdio is None:
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        _send(connection, request, [null, null, null])
+        packets.send(connection, request, [null, null, null])
         os.close(null)
     else:
-        _send(connection, request, stdio)
+        packets.send(connection, request, stdio)
     return connection
 
 
@@ -97,7 +87,7 @@ def finish_exec(connection):
 def _forward_signals(connection):
     def forward(number, _frame):
         try:
-            _send(connection, {"op": "signal", "number": number})
+            packets.send(connection, {"op": "signal", "number": number})
         except OSError:
             pass
 
@@ -133,7 +123,7 @@ def _run_on_terminal(lab, host, argv, user):
         request = {"op": "exec", "argv": argv, "user": user, "terminal": True}
         request["env"] = {"TERM": os.environ.get("TERM", "dumb")}
         request["size"] = list(_window_size())
-        _send(connection, request)
+        packets.send(connection, request)
         _, files = _receive(connection)
         _forward_signals(connection)
         far = files[0]
@@ -141,7 +131,7 @@ def _run_on_terminal(lab, host, argv, user):
             signal.SIGWINCH, lambda *_: fcntl.ioctl(far, termios.TIOCSWINSZ, _window_size())
         )
         before = termios.tcgetattr(0)
-        tty.setraw(0)
+        tty.setraw(0, termios.TCSADRAIN)  # not FLUSH: what was typed ahead counts
         try:
             _relay(far, connection)
             return finish_exec(connection)

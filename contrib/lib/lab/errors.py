@@ -1,5 +1,11 @@
-"""One error type: a clear sentence for the person who typed the command."""
+"""How the lab speaks to the person who typed the command."""
+
+import sys
 
 
 class LabError(Exception):
     """Something the user can act on. Printed as one sentence; the exit code is 1."""
+
+
+def say(text):
+    print(f"lab: {text}", file=sys.stderr, flush=True)

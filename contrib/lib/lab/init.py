@@ -7,19 +7,16 @@ When it ends, for whatever reason, the kernel ends everything else in the host.
 
 import array
 import fcntl
-import json
 import os
 import selectors
 import signal
 import socket
 import termios
 
-from . import hosts, kernel, network, rootfs, world
+from . import hosts, kernel, network, packets, rootfs, world
 from .children import exec_child, kill_tree, user_identity
 from .errors import LabError
 from .programs import Program, make_listener
-
-PACKET = 160 * 1024
 
 
 def environment_of(identity, host, extra):
@@ -99,7 +96,7 @@ class Init:
 
     def _answer(self, connection, answer, files=(), last=True):
         try:
-            socket.send_fds(connection, [json.dumps(answer).encode()], files)
+            packets.send(connection, answer, files)
         except OSError:
             pass  # whoever asked has gone
         if last:
@@ -107,14 +104,13 @@ class Init:
 
     def _request(self, connection):
         try:
-            packet, files, _, _ = socket.recv_fds(connection, PACKET, 3)
-        except OSError:
-            packet, files = b"", []
-        if not packet:
+            request, files = packets.receive(connection, 3)
+        except (OSError, ValueError):
+            request, files = None, []
+        if request is None:
             self._gone(connection)
             return
         try:
-            request = json.loads(packet)
             self._do(request, connection, files)
         except (LabError, OSError, ValueError, KeyError, TypeError) as error:
             self._answer(connection, {"error": str(error) or repr(error)})
@@ -139,7 +135,10 @@ class Init:
                     number = request["number"]
                     # As from a terminal: an interrupt is for the whole group.
                     group = number in (signal.SIGINT, signal.SIGQUIT)
-                    (os.killpg if group else os.kill)(pid, number)
+                    try:
+                        (os.killpg if group else os.kill)(pid, number)
+                    except ProcessLookupError:
+                        pass  # its end is on its way to the caller
         elif operation == "status":
             listed = {name: p.report() for name, p in self.programs.items()}
             self._answer(connection, {"programs": listed})
@@ -207,7 +206,7 @@ def _close_inherited(keep):
 
 
 def main(plan, host, up, switches_fd, broker_listener):
-    """Never returns. `up`: the channel of lifecycle._spawn. What else is not None is held for ever."""
+    """Never returns. `up`: the channel of up._spawn. The last two are only gw's to hold."""
     kernel.set_process_name(f"lab-{host.name}")
     os.umask(0o022)
     os.setsid()

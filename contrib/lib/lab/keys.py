@@ -39,12 +39,13 @@ def _run(argv, text=None):
         raise LabError(f"{' '.join(argv)}: {error.stderr.strip()}") from error
 
 
-def _make_ssh_keys(names):
+def _make_ssh_keys(names, scratch):
     """All at once: each is a process of its own, and most of its time is waiting for a core."""
-    with tempfile.TemporaryDirectory(prefix="keys-", dir=world.STATE_ROOT) as folder:
+    with tempfile.TemporaryDirectory(prefix="keys-", dir=scratch) as folder:
         running = []
         for name in names:
-            argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", f"{folder}/{name}"]
+            argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name]
+            argv += ["-f", f"{folder}/{name}"]
             try:
                 running.append(subprocess.Popen(argv, stdin=subprocess.DEVNULL))
             except FileNotFoundError as error:
@@ -59,10 +60,11 @@ def _make_ssh_keys(names):
         return made
 
 
-def make():
+def make(scratch):
+    """scratch: a folder that only root reads; nothing stays in it."""
     people = {person: f"{person}@person" for person in world.PEOPLE}
     roles = ("ca", "gw1-node", "jump1-node", "jump1-host")
-    ssh = _make_ssh_keys([*roles, *people.values()])
+    ssh = _make_ssh_keys([*roles, *people.values()], scratch)
     wireguard = _run(["wg", "genkey"])
     return Keys(
         realm=f"lab-{secrets.token_hex(2)}",

@@ -62,28 +62,24 @@ class Program:
         self.on_notify()  # forget what a former run said last
         self._ready = False
         self.status = None
-        self.pid = exec_child(self._argv(), self._environment(), listeners=self._listeners)
+        journal = (self.spec.name, user_identity(self.spec.user)) if self.spec.journal else None
+        self.pid = exec_child(
+            self._argv(), self._environment(), listeners=self._listeners, journal=journal
+        )
         self.waiting.append(("ready", time.monotonic() + self.spec.ready_within, reply))
 
     def _argv(self):
-        """setpriv drops what the program may not have, systemd-cat ties its output to the journal;
-        both become the program by exec, so the pid stays."""
+        """setpriv drops what the program may not have, and becomes it by exec: the pid stays."""
         spec = self.spec
-        argv = []
-        if spec.user != "root" or spec.capabilities is not None:
-            argv = ["/usr/bin/setpriv", "--reuid", spec.user, "--regid", self._group(), "--init-groups"]
+        if spec.user == "root":
+            return list(spec.argv)
+        gid = str(user_identity(spec.user).gid)
+        argv = ["/usr/bin/setpriv", "--reuid", spec.user, "--regid", gid, "--init-groups"]
         if spec.capabilities is not None:
             held = ",".join(["-all", *(f"+{c}" for c in spec.capabilities)])
             argv += ["--inh-caps", held, "--ambient-caps", held, "--bounding-set", held]
             argv += ["--no-new-privs"]
-        if argv:
-            argv.append("--")
-        if spec.journal:
-            argv += ["/usr/bin/systemd-cat", f"--identifier={spec.name}", "--"]
-        return [*argv, *spec.argv]
-
-    def _group(self):
-        return str(user_identity(self.spec.user).gid)
+        return [*argv, "--", *spec.argv]
 
     def _environment(self):
         environment = {

@@ -1,0 +1,132 @@
+"""`up`: claims the name, makes the hosts, wires them, starts their programs."""
+
+import json
+import os
+import socket
+import time
+
+from . import build, cgroup, client, init, kernel, keys, network, world
+from .down import remove
+from .errors import LabError, say
+from .hosts import Plan
+from .programs import make_listener
+from .start import start_all
+
+_TOOLS = (
+    "/usr/sbin/sshd", "/usr/bin/ssh-agent", "/usr/bin/ssh-keygen", "/usr/bin/wg", "/usr/bin/sudo",
+    "/usr/bin/setpriv", "/lib/systemd/systemd-journald",
+)  # fmt: skip
+
+
+def _check_machine():
+    if os.geteuid() != 0:
+        raise LabError("needs root: it makes network namespaces")
+    absent = [tool for tool in _TOOLS if not os.access(tool, os.X_OK)]
+    if absent:
+        raise LabError(f"not installed: {', '.join(absent)} (see contrib/lib/packages-lab)")
+
+
+def _claim(lab):
+    """The state folder is the lab's existence: who makes it owns the name."""
+    os.makedirs(world.STATE_ROOT, mode=0o755, exist_ok=True)
+    try:
+        os.mkdir(world.state_dir(lab), 0o700)
+    except FileExistsError:
+        try:
+            client.ask(lab, "gw", op="status")
+        except LabError:
+            raise LabError(
+                f"lab {lab} was left behind by an `up` that did not finish or has crashed: "
+                "run `down` first"
+            ) from None
+        raise LabError(f"lab {lab} is already up") from None
+
+
+def up(lab, build_given, with_daemons, keep):
+    _check_machine()
+    directory = build.find(build_given)
+    missing = build.missing(directory)
+    if with_daemons and missing:
+        raise LabError(f"missing: {', '.join(missing)} (build it first)")
+    _claim(lab)
+    began = time.monotonic()
+    try:
+        _make(lab, directory, with_daemons)
+        start_all(lab, with_daemons)
+    except BaseException:
+        if keep:
+            say(f"keeping what there is of lab {lab}, to look at; `down` removes it")
+        else:
+            remove(lab)
+        raise
+    say(f"lab {lab} is up after {time.monotonic() - began:.1f} s")
+
+
+def _make(lab, directory, with_daemons):
+    state = world.state_dir(lab)
+    os.mkdir(f"{state}/root")
+    build.copy_binaries(directory, f"{state}/bin")
+    plan = Plan(
+        lab=lab,
+        keys=keys.make(state),
+        binaries=f"{state}/bin",
+        broker_socket=f"{state}/broker.sock",
+        root=f"{state}/root",
+        policy_template=build.policy_template(),
+        sshd_files=build.sshd_files(directory) if with_daemons else None,
+        echo_service=build.echo_service(),
+    )
+    with open(f"{state}/lab.json", "w") as file:
+        json.dump({"build": directory, "realm": plan.keys.realm, "daemons": with_daemons}, file)
+    switches = network.Switches()
+    broker = make_listener(world.BROKER_SOCKET, plan.broker_socket)
+    try:
+        channels, pids = {}, {}
+        for host in world.HOSTS.values():
+            cgroup.make(lab, host.name)
+            # Only gw holds on to these two: the wires and the broker's socket end with gw.
+            kept = (switches.fd, broker) if host.name == "gw" else (None, None)
+            channels[host.name] = _spawn(plan, host, *kept)
+        for host, channel in channels.items():
+            pids[host] = int(_told(channel, host))
+        switches.connect(pids)
+        for channel in channels.values():
+            channel.send(b"wired")
+        for host, channel in channels.items():
+            _told(channel, host)
+            channel.close()
+    finally:
+        broker.close()
+        switches.close()
+
+
+def _told(channel, host):
+    message = channel.recv(65536).decode()
+    if not message or message.startswith("error"):
+        raise LabError(f"host {host} did not come up: {message or 'its init died'}")
+    return message
+
+
+def _spawn(plan, host, switches_fd, broker):
+    """Forks the host's init into new namespaces; returns a channel on which it tells its pid (as
+    seen from here), waits for "wired", and tells when it is ready."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pid = os.fork()
+    if pid:
+        theirs.close()
+        os.waitpid(pid, 0)
+        return ours
+    try:
+        ours.close()
+        cgroup.join(cgroup.path(plan.lab, host.name))
+        flags = kernel.NEWNS | kernel.NEWNET | kernel.NEWUTS | kernel.NEWIPC
+        kernel.unshare(flags | kernel.NEWPID | kernel.NEWCGROUP)
+        first = os.fork()
+        if first:
+            theirs.send(str(first).encode())
+            os._exit(0)
+        init.main(plan, host, theirs, switches_fd, broker)
+    except BaseException as error:
+        theirs.send(f"error: {error or repr(error)}".encode())
+    finally:
+        os._exit(1)
