@@ -1,0 +1,72 @@
+#include "broker/daemon/rules.h"
+
+#include <algorithm>
+
+#include "broker/base/encoding.h"
+
+namespace jitwg::broker {
+
+Result<RulesPtr> Rules::parse(const json::value& answer) {
+  JsonObject reader(answer, "the signer's policy");
+  const std::string policy64 = reader.string("policy");
+  const std::string people64 = reader.string("allowed_signers");
+  const std::string digest = reader.string("policy_sha256");
+  const std::string ca_text = reader.string("ca_public_key");
+  reader.ignore("now");
+  JITWG_TRY(reader.finish());
+  JITWG_ASSIGN(std::string policy_bytes, base64_decode(policy64));
+  JITWG_ASSIGN(std::string people_bytes, base64_decode(people64));
+  JITWG_ASSIGN(Policy policy, load_policy(policy_bytes, "policy.toml"));
+  JITWG_ASSIGN(ssh::AllowedSigners people, ssh::AllowedSigners::parse(people_bytes));
+  JITWG_ASSIGN(ssh::PublicKey ca, ssh::PublicKey::parse(ca_text));
+  if (policy.digest != digest)
+    return fail(Code::bad_policy, "the signer's digest is not that of its policy");
+  return std::make_shared<const Rules>(Rules{std::move(policy), std::move(people), std::move(ca),
+                                             std::move(policy_bytes), std::move(people_bytes)});
+}
+
+Verdict Rules::judge(const store::Session& session) const {
+  return decide(policy, {.person = session.person,
+                         .target = session.target,
+                         .duration = session.duration,
+                         .at = session.requested_at});
+}
+
+bool Rules::may_decide(const store::Session& session, const std::string& person) const {
+  return person != session.person && judge(session).approvers.contains(person);
+}
+
+bool Rules::is_known(const std::string& person, WallTime at) const {
+  return std::ranges::any_of(people.entries(), [&](const ssh::AllowedSigner& entry) {
+    return entry.person == person && (!entry.valid_after || *entry.valid_after <= at) &&
+           (!entry.valid_before || at < *entry.valid_before);
+  });
+}
+
+bool Rules::validity_changed(WallTime from, WallTime to) const {
+  const auto within_span = [&](const std::optional<WallTime>& time) {
+    return time && *time > from && *time <= to;
+  };
+  return std::ranges::any_of(people.entries(), [&](const ssh::AllowedSigner& entry) {
+    return within_span(entry.valid_after) || within_span(entry.valid_before);
+  });
+}
+
+Result<void> Rules::check_session_keys(const RequestStatement& request) const {
+  const auto reused = [](const std::string& whose) {
+    return fail(Code::key_reused, "a session key is " + whose, "every request makes fresh keys");
+  };
+  const ssh::PublicKey& key = request.ssh_public_key;
+  if (people.knows_key(key)) return reused("somebody's identity key");
+  if (key == ca) return reused("the CA's key");
+  for (const auto& [name, gateway] : policy.gateways) {
+    if (key == gateway.node_key) return reused("a gateway's node key");
+    if (request.wg_public_key == gateway.wireguard_key) return reused("a gateway's WireGuard key");
+  }
+  for (const auto& [name, host] : policy.jump_hosts)
+    if (key == host.node_key || std::ranges::find(host.host_keys, key) != host.host_keys.end())
+      return reused("a jump host's key");
+  return {};
+}
+
+}  // namespace jitwg::broker

@@ -1,0 +1,88 @@
+#include "broker/daemon/session_json.h"
+
+#include "broker/base/limits.h"
+#include "broker/daemon/use_cases.h"
+#include "broker/session/grant.h"
+
+namespace jitwg::broker {
+namespace {
+
+json::value text_or_null(const std::optional<std::string>& text) {
+  return text ? json::value(*text) : json::value();
+}
+json::value time_or_null(const std::optional<WallTime>& time) {
+  return time ? json::value(render_time(*time)) : json::value();
+}
+json::array array_of(const std::vector<std::string>& texts) {
+  return json::array(texts.begin(), texts.end());
+}
+
+json::array approvals_json(const std::vector<store::Decision>& decisions) {
+  json::array list;
+  for (const store::Decision& decision : decisions)
+    list.push_back({{"person", decision.person},
+                    {"decision", decision.choice == Choice::approve ? "approve" : "deny"},
+                    {"at", render_time(decision.at)},
+                    {"comment", text_or_null(decision.comment)}});
+  return list;
+}
+
+// By node; null for one that has not shown yet that nothing is left, so that it is seen whom
+// `closing` waits for.
+json::value evidence_json(const store::Session& session,
+                          const std::vector<store::NodeReport>& reports) {
+  if (session.state != State::closing && session.state != State::closed) return nullptr;
+  const std::set<std::string> waiting = unproven(session, reports);
+  json::object nodes;
+  for (const std::string& node : enforcement_points(session)) nodes[node] = nullptr;
+  for (const store::NodeReport& report : reports) {
+    if (!nodes.contains(report.node) || waiting.contains(report.node)) continue;
+    json::object shown{{"at", render_time(report.at)}, {"result", "verified"}};
+    if (const auto value = parse_json(report.evidence, limits::kHttpBodyBytes);
+        value && value->is_object())
+      for (const auto& [key, what] : value->get_object()) shown[key] = what;
+    nodes[report.node] = std::move(shown);
+  }
+  return nodes;
+}
+
+}  // namespace
+
+Result<json::value> session_json(store::Tx& tx, const store::Session& session) {
+  JITWG_ASSIGN(const auto decisions, tx.decisions(session.id));
+  JITWG_ASSIGN(const auto reports, tx.reports(session.id));
+  json::object object{{"session", session.id.str()},
+                      {"state", name(session.state)},
+                      {"close_reason", nullptr},
+                      {"person", session.person},
+                      {"target", session.target},
+                      {"reason", session.reason},
+                      {"ticket", text_or_null(session.ticket)},
+                      {"duration", session.duration.count()},
+                      {"login", text_or_null(session.access.login)},
+                      {"gateway", text_or_null(session.gateway)},
+                      {"jump_hosts", array_of(session.access.jump_hosts)},
+                      {"address", nullptr},
+                      {"scope", array_of(render_scope(session.access.scope))},
+                      {"wg_public_key", session.wg_public_key},
+                      {"serial", nullptr},
+                      {"requested_at", render_time(session.requested_at)},
+                      {"not_before", time_or_null(session.not_before)},
+                      {"not_after", time_or_null(session.not_after)},
+                      {"incident", text_or_null(session.incident)},
+                      {"break_glass", false},
+                      {"approvals", approvals_json(decisions)},
+                      {"evidence", evidence_json(session, reports)}};
+  if (session.close_reason) object["close_reason"] = name(*session.close_reason);
+  if (session.grant) {
+    JITWG_ASSIGN(const Grant grant, parse_grant(session.grant->body));
+    json::array address;
+    for (const Prefix& prefix : grant.address) address.emplace_back(prefix.str());
+    object["address"] = std::move(address);
+    object["serial"] = text_or_null(grant.serial);
+    object["break_glass"] = grant.break_glass;
+  }
+  return object;
+}
+
+}  // namespace jitwg::broker
