@@ -1,0 +1,271 @@
+#include "broker/daemon/routes.h"
+
+#include "broker/base/encoding.h"
+#include "broker/base/number.h"
+#include "broker/daemon/reading.h"
+#include "broker/daemon/session_json.h"
+
+namespace jitwg::broker {
+namespace {
+
+namespace asio = boost::asio;
+constexpr int64_t kLongestWait = 60;
+
+Result<ssh::SignedDocument> document_of(const http::Request& request) {
+  JITWG_ASSIGN(const json::value value, parse_json(request.body, limits::kHttpBodyBytes));
+  return parse_document(value, "document");
+}
+
+struct Wait {
+  Seconds time{0};
+  std::optional<State> state;  // waits while this is the state
+};
+Result<Wait> parse_wait(const std::map<std::string, std::string>& query) {
+  Wait wait;
+  for (const auto& [key, value] : query) {
+    if (key == "wait") {
+      const auto seconds = parse_number<int64_t>(value);
+      if (!seconds || *seconds < 0 || *seconds > kLongestWait)
+        return fail(Code::bad_value, "wait is 0 to 60 seconds");
+      wait.time = Seconds(*seconds);
+    } else if (key == "state") {
+      JITWG_ASSIGN(wait.state, parse_state(value));
+    } else {
+      return fail(Code::unknown_key, "a session knows no \"" + escape_for_terminal(key) + "\"");
+    }
+  }
+  if (!wait.state) wait.time = Seconds(0);
+  return wait;
+}
+
+// A session as read, and as shown.
+struct Shown {
+  State state;
+  json::value object;
+};
+
+json::value realm_json(const Rules& rules, WallTime now) {
+  return {{"realm", rules.policy.realm},
+          {"version", JITWG_VERSION},
+          {"now", render_time(now)},
+          {"ca_public_key", rules.ca.str()}};
+}
+
+// "/v1/sessions/ID[/verb]": the ID and the verb.
+Result<std::pair<SessionId, std::string>> parse_session_path(std::string_view rest) {
+  const size_t slash = rest.find('/');
+  const auto id = SessionId::parse(rest.substr(0, slash));
+  if (!id)
+    return fail(Code::unknown_session,
+                "no session ID: \"" + escape_for_terminal(rest.substr(0, slash)) + "\"",
+                "give the whole UUID");
+  return std::pair(*id, slash == rest.npos ? std::string() : std::string(rest.substr(slash + 1)));
+}
+
+}  // namespace
+
+asio::awaitable<http::Answer> Routes::handle(http::Request request) {
+  const Result<RulesPtr> rules = broker_.rules();
+  if (!rules) co_return http::Answer{http::error_response(rules.error()), nullptr};
+  if (request.method == "POST" && request.path == "/v1/watch") {
+    auto stream = open_watch(request, **rules);
+    if (!stream) co_return http::Answer{http::error_response(stream.error()), nullptr};
+    co_return http::Answer{{}, std::move(*stream)};
+  }
+  const Body body = co_await dispatch(request, *rules);
+  if (!body) co_return http::Answer{http::error_response(body.error()), nullptr};
+  co_return http::Answer{{200, render_json(*body)}, nullptr};
+}
+
+asio::awaitable<Routes::Body> Routes::dispatch(const http::Request& request, RulesPtr rules) {
+  constexpr std::string_view kSession = "/v1/sessions/";
+  const bool get = request.method == "GET";
+  const bool post = request.method == "POST";
+  const std::string& path = request.path;
+  std::function<Body(Change&)> read;
+  if (get && path == "/v1/realm") co_return realm_json(*rules, broker_.clock().now());
+  if (post && path == "/v1/statements") co_return co_await post_statement(request, rules);
+  if (post && path == "/v1/report") co_return co_await post_report(request, rules);
+  if (get && path == "/v1/policy") co_return co_await get_policy(request, rules);
+  if (get && path == "/v1/pending") {
+    read = [&](Change& change) { return list_pending(change, *rules, request.bearer); };
+    co_return co_await broker_.change(std::move(read));
+  }
+  if (get && path == "/v1/sessions") {
+    const auto live = request.query.find("live");
+    const bool live_only = live != request.query.end() && live->second == "1";
+    read = [&, live_only](Change& change) {
+      return list_sessions(change, *rules, request.bearer, live_only);
+    };
+    co_return co_await broker_.change(std::move(read));
+  }
+  if (path.starts_with(kSession)) {
+    const auto parsed = parse_session_path(std::string_view(path).substr(kSession.size()));
+    if (!parsed) co_return tl::unexpected<Error>(parsed.error());
+    const auto& [id, verb] = *parsed;
+    if (get && verb.empty()) co_return co_await get_session(request, rules, id);
+    if (post && verb == "activate") co_return co_await activate(request, id);
+    if (post && verb == "return") co_return co_await give_back(request, id);
+    if (get && verb == "request") {
+      read = [&, key = id](Change& change) {
+        return request_json(change, *rules, request.bearer, key);
+      };
+      co_return co_await broker_.change(std::move(read));
+    }
+  }
+  co_return fail(Code::unknown_path,
+                 "there is no " + escape_for_terminal(request.method + " " + path));
+}
+
+asio::awaitable<Routes::Body> Routes::post_statement(const http::Request& request, RulesPtr rules) {
+  const auto document = document_of(request);
+  if (!document) {
+    refused(document.error(), {}, {});
+    co_return tl::unexpected<Error>(document.error());
+  }
+  const auto verified =
+      verify_statement(*document, rules->people, rules->policy.realm, broker_.clock().now());
+  if (!verified) {
+    refused(verified.error(), {}, {});
+    co_return tl::unexpected<Error>(verified.error());
+  }
+  struct Answered {
+    json::value body;
+    std::optional<Error> refusal;
+  };
+  std::function<Result<Answered>(Change&)> work = [&](Change& change) -> Result<Answered> {
+    JITWG_ASSIGN(Accepted accepted, accept_statement(change, *rules, *verified));
+    Answered answered{nullptr, std::move(accepted.refusal)};
+    if (accepted.session) {
+      JITWG_ASSIGN(answered.body, session_json(change.tx, *accepted.session));
+    } else if (accepted.read_until) {
+      answered.body = {{"read_until", render_time(*accepted.read_until)}};
+    }
+    return answered;
+  };
+  auto answered = co_await broker_.change(std::move(work));
+  const std::optional<Error> error = answered ? answered->refusal : std::optional(answered.error());
+  if (!error) co_return std::move(answered->body);
+  const auto session = std::visit(
+      [](const auto& s) -> std::optional<SessionId> {
+        if constexpr (requires { s.session; }) return s.session;
+        return std::nullopt;
+      },
+      verified->statement);
+  if (!answered) refused(*error, head_of(verified->statement).by, session);
+  co_return tl::unexpected<Error>(*error);
+}
+
+asio::awaitable<Routes::Body> Routes::get_session(const http::Request& request, RulesPtr rules,
+                                                  SessionId id) {
+  const auto wait = parse_wait(request.query);
+  if (!wait) co_return tl::unexpected<Error>(wait.error());
+  const auto deadline = std::chrono::steady_clock::now() + wait->time;
+  for (;;) {
+    std::function<Result<Shown>(Change&)> read = [&](Change& change) -> Result<Shown> {
+      JITWG_ASSIGN(const store::Session session, read_session(change, *rules, request.bearer, id));
+      JITWG_ASSIGN(json::value object, session_json(change.tx, session));
+      return Shown{session.state, std::move(object)};
+    };
+    auto shown = co_await broker_.change(std::move(read));
+    if (!shown) co_return tl::unexpected<Error>(shown.error());
+    if (shown->state != wait->state || std::chrono::steady_clock::now() >= deadline)
+      co_return std::move(shown->object);
+    co_await broker_.wait_for_change(id, deadline);
+  }
+}
+
+asio::awaitable<Routes::Body> Routes::activate(const http::Request& request, SessionId id) {
+  std::function<Result<bool>(Change&)> check = [&](Change& change) -> Result<bool> {
+    JITWG_TRY(own_session(change, request.bearer, id));
+    return true;
+  };
+  if (const auto may = co_await broker_.change(std::move(check)); !may)
+    co_return tl::unexpected<Error>(may.error());
+  const auto session = co_await broker_.activate(id);
+  if (!session) co_return tl::unexpected<Error>(session.error());
+  Body::value_type grant = render_document(*session->grant);
+  std::function<Body(Change&)> show = [&](Change& change) {
+    return session_json(change.tx, *session);
+  };
+  auto object = co_await broker_.change(std::move(show));
+  if (!object) co_return object;
+  json::value certificate;
+  if (session->certificate) certificate = *session->certificate;
+  co_return json::value{{"session", std::move(*object)},
+                        {"certificate", std::move(certificate)},
+                        {"grant", std::move(grant)}};
+}
+
+asio::awaitable<Routes::Body> Routes::give_back(const http::Request& request, SessionId id) {
+  std::function<Body(Change&)> work = [&](Change& change) -> Body {
+    JITWG_TRY(own_session(change, request.bearer, id));
+    JITWG_ASSIGN(const store::Session session, return_session(change, id));
+    return session_json(change.tx, session);
+  };
+  co_return co_await broker_.change(std::move(work));
+}
+
+asio::awaitable<Routes::Body> Routes::get_policy(const http::Request& request, RulesPtr rules) {
+  std::function<Body(Change&)> work = [&](Change& change) -> Body {
+    JITWG_TRY(reader_of(change, *rules, request.bearer));
+    return json::value{{"policy", base64_encode(rules->policy_bytes)},
+                       {"policy_sha256", rules->policy.digest}};
+  };
+  co_return co_await broker_.change(std::move(work));
+}
+
+Result<std::shared_ptr<http::LineSource>> Routes::open_watch(const http::Request& request,
+                                                             const Rules& rules) {
+  JITWG_ASSIGN(const ssh::SignedDocument document, document_of(request));
+  auto watch = door_.watch(document, rules, broker_.clock().now());
+  if (!watch) {
+    refused(watch.error(), {}, {});
+    return tl::unexpected<Error>(watch.error());
+  }
+  return broker_.nodes().watch(watch->head.node);
+}
+
+asio::awaitable<Routes::Body> Routes::post_report(const http::Request& request, RulesPtr rules) {
+  const auto document = document_of(request);
+  if (!document) co_return tl::unexpected<Error>(document.error());
+  const json::value accepted{{"accepted", true}};
+  const auto report = door_.report(*document, *rules, broker_.clock().now());
+  if (!report) {
+    refused(report.error(), {}, {});
+    co_return tl::unexpected<Error>(report.error());
+  }
+  if (!*report) co_return accepted;
+  const node::Report& said = **report;
+  using State = store::NodeReport::State;
+  const State state = said.finding.state == node::Reported::open     ? State::open
+                      : said.finding.state == node::Reported::closed ? State::closed
+                                                                     : State::refused;
+  std::function<Result<void>(Change&)> work = [&](Change& change) {
+    return take_report(
+        change,
+        {.session = said.session,
+         .node = said.head.node,
+         .state = state,
+         .at = change.now,
+         .refusal = said.finding.refusal,
+         .evidence = state == State::closed ? render_json(said.finding.evidence) : std::string()});
+  };
+  const auto taken = co_await broker_.run(std::move(work));
+  if (!taken) {
+    refused(taken.error(), said.head.node, said.session);
+    co_return tl::unexpected<Error>(taken.error());
+  }
+  co_return accepted;
+}
+
+void Routes::refused(const Error& error, const std::string& who,
+                     const std::optional<SessionId>& session) {
+  broker_.events().emit({.name = EventName::statement_refused,
+                         .session = session,
+                         .person = who,
+                         .code = error.code,
+                         .text = error.message});
+}
+
+}  // namespace jitwg::broker
