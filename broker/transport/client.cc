@@ -46,6 +46,15 @@ tl::unexpected<Error> unavailable(const std::string& where, const std::string& w
   return fail(Code::broker_unavailable, where + ": " + why);
 }
 
+// For people: Beast's and Asio's own words for these say little.
+std::string describe(const error_code& error) {
+  if (error == beast::error::timeout) return "no answer in time";
+  if (error == beast_http::error::end_of_stream || error == beast_http::error::partial_message ||
+      error == asio::error::eof)
+    return "the connection was closed";
+  return error.message();
+}
+
 std::string render_request(const Request& request) {
   std::string text = request.method + " " + render_target(request) + " HTTP/1.1\r\nHost: jitwg\r\n";
   if (!request.bearer.empty()) text += "Authorization: Bearer " + request.bearer + "\r\n";
@@ -143,7 +152,7 @@ asio::awaitable<Result<std::unique_ptr<Head>>> Client::Impl::send(const Request&
                               read_error != beast::error::timeout;
     close();
     if (!silent_close)
-      co_return unavailable(where, (write_error ? write_error : read_error).message());
+      co_return unavailable(where, describe(write_error ? write_error : read_error));
   }
 }
 
@@ -152,7 +161,7 @@ asio::awaitable<Result<Response>> Client::Impl::read_body(Head& head) {
   const auto [error, count] = co_await beast_http::async_read(*stream, buffer, parser, kAsync);
   if (error) {
     close();
-    co_return unavailable(where, error.message());
+    co_return unavailable(where, describe(error));
   }
   kept = true;
   const bool keep = parser.get().keep_alive();
@@ -175,7 +184,7 @@ asio::awaitable<Result<void>> Client::Impl::read_some(milliseconds deadline) {
   if (error && error != beast_http::error::need_buffer) {
     const bool silent = error == beast::error::timeout;
     close();
-    co_return unavailable(where, silent ? "the stream fell silent" : error.message());
+    co_return unavailable(where, silent ? "the stream fell silent" : describe(error));
   }
   pending.append(bytes, sizeof bytes - lines->get().body().size);
   if (pending.size() <= limits::kStreamLineBytes) co_return Result<void>{};
