@@ -6,6 +6,7 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/json/value.hpp>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -48,12 +49,24 @@ class Enforcer {
   virtual boost::json::value evidence_of_absence(const SessionId& session) = 0;
 };
 
+// Injectable so that tests need no patience.
+struct AgentTimings {
+  std::chrono::milliseconds converge_every = std::chrono::seconds(30);
+  std::chrono::milliseconds retry_first{200};  // while something is unfinished, doubling
+  std::chrono::milliseconds retry_most = std::chrono::seconds(5);
+  std::chrono::milliseconds silence = std::chrono::seconds(15);  // three heartbeats
+  std::chrono::milliseconds call = std::chrono::seconds(10);
+  std::chrono::milliseconds backoff_first{200};
+  std::chrono::milliseconds backoff_most = std::chrono::seconds(10);
+};
+
 struct AgentConfig {
   std::string broker;     // "unix:PATH"
   std::string node;       // this node's name in policy
   std::string realm;
   ssh::PublicKey ca;
   std::string state_dir;  // grants/ID.json, tombstones/ID.json
+  AgentTimings timings = {};
 };
 
 class Agent {

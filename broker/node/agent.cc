@@ -1,0 +1,266 @@
+#include "broker/node/agent.h"
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <list>
+
+#include "broker/base/encoding.h"
+#include "broker/node/alarm.h"
+#include "broker/node/backoff.h"
+#include "broker/node/session_book.h"
+#include "broker/os/clock.h"
+#include "broker/os/service.h"
+#include "broker/transport/client.h"
+#include "ssh-ca/format/document.h"
+
+namespace jitwg::node {
+
+namespace asio = boost::asio;
+using std::chrono::milliseconds;
+using SteadyClock = std::chrono::steady_clock;
+
+// Three loops over one book: bring the machine in line, follow the broker's stream, hand in
+// reports. Each awaits only its own alarm or its own connection; `stopped` is looked at after every
+// wait, because enforcer and clock may be gone by then.
+struct Agent::Impl : std::enable_shared_from_this<Impl> {
+  Impl(asio::io_context& io_context, AgentConfig configuration, ssh::PrivateKey node_key,
+       Enforcer& machine, SessionBook::IsMine mine, const Clock& wall_clock)
+      : io(io_context),
+        config(std::move(configuration)),
+        key(std::move(node_key)),
+        enforcer(machine),
+        is_mine(std::move(mine)),
+        clock(wall_clock) {}
+
+  Result<void> start();
+  void stop();
+  void spawn(asio::awaitable<void> loop);
+
+  void converge();
+  milliseconds until_next_converge() const;
+  bool converge_is_due() const;
+  asio::awaitable<void> converge_loop();
+
+  asio::awaitable<void> subscribe_loop();
+  asio::awaitable<Error> follow_stream(Backoff& backoff);
+  void take(const Update& update);
+
+  asio::awaitable<void> report_loop();
+  asio::awaitable<bool> hand_in_reports(http::Client& client);
+  void ring_for_reports();
+
+  NodeHead make_head() const;
+  http::Request make_request(std::string path, std::string body) const;
+
+  asio::io_context& io;
+  const AgentConfig config;
+  const ssh::PrivateKey key;
+  Enforcer& enforcer;
+  const SessionBook::IsMine is_mine;
+  const Clock& clock;
+
+  std::optional<SessionBook> book;  // from start() on
+  bool stopped = false;
+  std::list<asio::cancellation_signal> cancels;  // one a loop
+
+  Alarm converge_alarm{io};
+  SteadyClock::time_point next_converge;
+  milliseconds retry{0};  // zero: nothing is unfinished
+
+  Alarm stream_alarm{io};
+  std::optional<BootTime> heard;
+  int64_t revision = 0;
+  bool connected = false;
+  std::string last_trouble;  // said already
+
+  Alarm report_alarm{io};
+  uint64_t last_owed = 0;
+};
+
+Result<void> Agent::Impl::start() {
+  JITWG_ASSIGN(GrantStore store, GrantStore::open(config.state_dir));
+  book.emplace(config, std::move(store), enforcer, is_mine);
+  JITWG_TRY(book->load(clock.now()));
+  converge();
+  spawn(converge_loop());
+  spawn(subscribe_loop());
+  spawn(report_loop());
+  return {};
+}
+
+void Agent::Impl::spawn(asio::awaitable<void> loop) {
+  const auto ended = [self = shared_from_this()](const std::exception_ptr& thrown) {
+    // A node whose loop has died enforces nothing: let the program end and be started again.
+    if (thrown && !self->stopped) std::rethrow_exception(thrown);
+  };
+  asio::co_spawn(io, std::move(loop),
+                 asio::bind_cancellation_slot(cancels.emplace_back().slot(), ended));
+}
+
+void Agent::Impl::stop() {
+  stopped = true;
+  for (asio::cancellation_signal& cancel : cancels) cancel.emit(asio::cancellation_type::terminal);
+}
+
+void Agent::Impl::converge() {
+  const bool unfinished = book->converge(clock.now());
+  if (unfinished)
+    retry = retry.count() == 0 ? config.timings.retry_first
+                               : std::min(retry * 2, config.timings.retry_most);
+  else
+    retry = milliseconds(0);
+  next_converge = SteadyClock::now() + (unfinished ? retry : config.timings.converge_every);
+  ring_for_reports();
+}
+
+// The wall clock has whole seconds, rounded down: in a session's last second it is asked often, so
+// that the end is not late by one.
+milliseconds Agent::Impl::until_next_converge() const {
+  constexpr milliseconds kLastSecond(50);
+  using std::chrono::duration_cast;
+  auto wait = duration_cast<milliseconds>(next_converge - SteadyClock::now());
+  if (const auto end = book->next_end()) {
+    const milliseconds left = *end - clock.now();
+    wait = std::min(wait, std::max<milliseconds>(left - Seconds(1), kLastSecond));
+  }
+  return std::max(wait, milliseconds(0));
+}
+
+bool Agent::Impl::converge_is_due() const {
+  const auto end = book->next_end();
+  return SteadyClock::now() >= next_converge || (end && *end <= clock.now());
+}
+
+asio::awaitable<void> Agent::Impl::converge_loop() {
+  while (true) {
+    const bool rung = co_await converge_alarm.wait(until_next_converge());
+    if (stopped) co_return;
+    if (rung) retry = milliseconds(0);  // something is new: do not wait as for the old
+    if (rung || converge_is_due()) converge();
+  }
+}
+
+NodeHead Agent::Impl::make_head() const {
+  constexpr size_t kNonceBytes = 16;
+  return {config.realm, config.node, clock.now(), hex_encode(random_bytes(kNonceBytes))};
+}
+
+http::Request Agent::Impl::make_request(std::string path, std::string body) const {
+  http::Request request;
+  request.method = "POST";
+  request.path = std::move(path);
+  request.body = render_json(render_document(ssh::sign(std::move(body), kNodeNamespace, key)));
+  return request;
+}
+
+asio::awaitable<void> Agent::Impl::subscribe_loop() {
+  Backoff backoff(config.timings.backoff_first, config.timings.backoff_most);
+  while (true) {
+    const Error trouble = co_await follow_stream(backoff);
+    if (stopped) co_return;
+    const std::string text = trouble.render();
+    if (connected || text != last_trouble)
+      log(Level::warning, "no word from the broker, serving what is stored: " + text);
+    connected = false;
+    last_trouble = text;
+    co_await stream_alarm.wait(backoff.next());
+    if (stopped) co_return;
+  }
+}
+
+// One subscription; returns why it ended.
+asio::awaitable<Error> Agent::Impl::follow_stream(Backoff& backoff) {
+  http::Client client(io, config.broker);
+  http::Request request = make_request("/v1/watch", render_watch({make_head(), revision}));
+  const Result<void> opened = co_await client.open_stream(std::move(request), config.timings.call);
+  if (!opened) co_return opened.error();
+  bool first = true;
+  while (true) {
+    const Result<std::string> line = co_await client.next_line(config.timings.silence);
+    if (stopped) co_return Error{Code::broker_unavailable, "stopped", {}};
+    if (!line) co_return line.error();
+    const Result<Update> update = parse_update(*line);
+    if (!update) co_return update.error();
+    if (first && update->kind != Update::Kind::snapshot)
+      co_return Error{Code::bad_value, "the broker's stream does not begin with a snapshot", {}};
+    take(*update);
+    if (first) {
+      log(Level::info, "subscribed to the broker");
+      connected = true;
+      backoff.reset();
+      report_alarm.ring();
+    }
+    first = false;
+  }
+}
+
+void Agent::Impl::take(const Update& update) {
+  heard = boot_now();
+  revision = update.revision;
+  book->apply(update, clock.now());
+  if (update.kind != Update::Kind::heartbeat) converge_alarm.ring();
+  ring_for_reports();
+}
+
+void Agent::Impl::ring_for_reports() {
+  const uint64_t owed = book->last_owed();
+  if (std::exchange(last_owed, owed) != owed) report_alarm.ring();
+}
+
+asio::awaitable<void> Agent::Impl::report_loop() {
+  http::Client client(io, config.broker);
+  Backoff backoff(config.timings.backoff_first, config.timings.backoff_most);
+  while (true) {
+    const bool all_taken = co_await hand_in_reports(client);
+    if (stopped) co_return;
+    if (all_taken) backoff.reset();
+    co_await report_alarm.wait(all_taken ? std::chrono::hours(1) : backoff.next());
+    if (stopped) co_return;
+  }
+}
+
+// False: something is left to be tried again. One that the broker refuses holds up no other.
+asio::awaitable<bool> Agent::Impl::hand_in_reports(http::Client& client) {
+  const auto owed = book->owed();
+  bool all_taken = true;
+  for (const auto& [session, report] : owed) {
+    http::Request request =
+        make_request("/v1/report", render_report({make_head(), session, report.finding}));
+    const Result<http::Response> response =
+        co_await client.call(std::move(request), config.timings.call);
+    if (stopped || !response) co_return false;
+    if (response->status == 200) {
+      book->reported(session, report.number);
+      continue;
+    }
+    all_taken = false;
+    if (book->complain_once(session, report.number))
+      log(Level::warning, "the broker refuses a report, trying again: " +
+                              http::parse_error_response(*response).render() +
+                              " session=" + session.str());
+  }
+  co_return all_taken;
+}
+
+Agent::Agent(asio::io_context& io, AgentConfig config, ssh::PrivateKey node_key, Enforcer& enforcer,
+             std::function<bool(const Grant&, const std::string&)> is_mine, const Clock& clock)
+    : impl_(std::make_shared<Impl>(io, std::move(config), std::move(node_key), enforcer,
+                                   std::move(is_mine), clock)) {}
+
+Agent::~Agent() { impl_->stop(); }
+
+Result<void> Agent::start() { return impl_->start(); }
+
+void Agent::poke() { impl_->converge_alarm.ring(); }
+
+std::vector<Wanted> Agent::sessions() const {
+  return impl_->book ? impl_->book->sessions() : std::vector<Wanted>{};
+}
+
+std::optional<Seconds> Agent::silence() const {
+  if (!impl_->heard) return std::nullopt;
+  return std::chrono::duration_cast<Seconds>(boot_now() - *impl_->heard);
+}
+
+}  // namespace jitwg::node
