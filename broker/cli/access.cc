@@ -39,8 +39,8 @@ Result<void> tidy(const SessionFiles& files, const SessionObject& session) {
   return {};
 }
 
-// What stays here of a request that brought an error: all of it if it may have arrived, its record if policy denied it
-// (the broker keeps that too, as `denied`), otherwise nothing.
+// What stays here of a request that brought an error: all of it if it may have arrived, its record
+// if policy denied it (the broker keeps that too, as `denied`), otherwise nothing.
 tl::unexpected<Error> refused_request(const Api& api, const SessionFiles& files, Error error) {
   if (kind(error.code) == Kind::unavailable) {
     error.hint = "it may have arrived: jitwg up " + files.id().str() + " goes on with it";
@@ -50,7 +50,8 @@ tl::unexpected<Error> refused_request(const Api& api, const SessionFiles& files,
   const auto kept = token ? api.session(files.id(), *token) : tl::unexpected<Error>(error);
   const auto cleaned = kept ? tidy(files, *kept) : files.remove();
   if (!cleaned) return tl::unexpected<Error>(cleaned.error());
-  if (kept) error.hint += (error.hint.empty() ? "" : "; ") + ("it is on record as " + files.id().str());
+  if (kept)
+    error.hint += (error.hint.empty() ? "" : "; ") + ("it is on record as " + files.id().str());
   return tl::unexpected<Error>(std::move(error));
 }
 

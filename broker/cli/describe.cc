@@ -87,8 +87,7 @@ std::string describe_opened(const Grant& grant, WallTime now, bool detached) {
       {"reaches", join(render_scope(grant.scope), "; ")}};
   if (grant.login)
     fields.emplace_back("log in", "jitwg ssh " + end + "   or   ssh jitwg-" + grant.target);
-  fields.emplace_back(detached ? "when done" : "when done",
-                      detached ? "jitwg return " + end : "Ctrl-C gives it back");
+  fields.emplace_back("when done", detached ? "jitwg return " + end : "Ctrl-C gives it back");
   return text + render_fields(fields);
 }
 

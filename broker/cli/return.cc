@@ -10,9 +10,11 @@ Result<int> run_return(Context& context) {
   JITWG_ASSIGN(const SessionFiles files, resolve_local(context, context.arguments()[0]));
   JITWG_ASSIGN(const SessionObject session, give_back(context, api, files));
   // It may have been over before: then this is not what ended it.
-  const bool by_us = session.state == State::cancelled || session.close_reason == CloseReason::returned ||
+  const bool by_us = session.state == State::cancelled ||
+                     session.close_reason == CloseReason::returned ||
                      session.close_reason == CloseReason::expired;
-  if (const auto refusal = refusal_of(session); refusal && !by_us) return tl::unexpected<Error>(*refusal);
+  if (const auto refusal = refusal_of(session); refusal && !by_us)
+    return tl::unexpected<Error>(*refusal);
   context.print(session.all,
                 "given back; the session is " + std::string(name(session.state)) + "\n");
   return 0;

@@ -2,29 +2,43 @@
 
 #include <net/if.h>
 #include <spawn.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 
 #include "broker/cli/text.h"
 #include "broker/cli/wg_quick.h"
+#include "broker/os/fd.h"
 
 extern char** environ;
 
 namespace jitwg::cli {
 namespace {
 
-// Runs to its end with stdout on our stderr, so that --json stays clean.
+// What wg-quick says is of interest only when it fails: then it goes to stderr, as it is.
+void show(const Fd& said) {
+  lseek(said.get(), 0, SEEK_SET);
+  char bytes[4096];
+  for (ssize_t count; (count = read(said.get(), bytes, sizeof bytes)) > 0;)
+    std::fwrite(bytes, 1, static_cast<size_t>(count), stderr);
+}
+
+// Runs to its end. sudo asks on /dev/tty, so its question is seen all the same.
 Result<int> run_command(const std::vector<std::string>& words) {
   std::vector<char*> argv;
   for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
+  const Fd said(memfd_create("wg-quick", MFD_CLOEXEC));
+  if (!said.valid()) return fail_errno("memfd_create", errno);
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
   posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
+  posix_spawn_file_actions_adddup2(&actions, said.get(), STDOUT_FILENO);
+  posix_spawn_file_actions_adddup2(&actions, said.get(), STDERR_FILENO);
   posix_spawnattr_init(&attributes);
   // A group of its own keeps Ctrl-C from stopping wg-quick half way; only a sudo that may ask has
   // to stay in ours, as a background group cannot read the terminal.
@@ -44,7 +58,9 @@ Result<int> run_command(const std::vector<std::string>& words) {
   int status = 0;
   while (waitpid(pid, &status, 0) < 0)
     if (errno != EINTR) return fail_errno("waitpid", errno);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  if (code != 0) show(said);
+  return code;
 }
 
 Result<void> wg_quick(const char* action, const SessionFiles& files) {

@@ -167,6 +167,7 @@ Result<int> run_up(Context& context) {
 
   JITWG_ASSIGN(const std::string token, files.token());
   SessionWatch watch(context.broker(), files.id(), token);
+  const bool waited = requested.session.state == State::pending;
   JITWG_ASSIGN(const Ended ended, wait_for_decision(context, watch, requested.session));
   if (ended == Ended::by_signal) {
     context.note("cancelling the request");
@@ -178,9 +179,10 @@ Result<int> run_up(Context& context) {
     JITWG_TRY(clear_away(context, files));
     return tl::unexpected<Error>(*refusal);
   }
-  for (const Approval& approval : requested.session.approvals)
-    context.note(approval.person + " approved it" +
-                 (approval.comment ? ": " + *approval.comment : ""));
+  if (waited)
+    for (const Approval& approval : requested.session.approvals)
+      context.note(approval.person + " approved it" +
+                   (approval.comment ? ": " + *approval.comment : ""));
 
   JITWG_ASSIGN(const Activated activated, activate_session(context, api, files));
   if (context.has("no-interface")) {
