@@ -346,6 +346,21 @@ def test_after_a_crash_up_asks_for_down_and_down_cleans(new_lab):
     assert traces(lab) == []
 
 
+def test_an_up_that_is_told_to_end_leaves_nothing(new_lab):
+    for number in (signal.SIGTERM, signal.SIGINT):
+        for delay in (0.1, 0.2):
+            lab = new_lab()
+            argv = [LAB, "--name", lab.name, "up", "--without-daemons"]
+            with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as up:
+                time.sleep(delay)
+                up.send_signal(number)
+                code = up.wait(30)
+                assert "Traceback" not in up.stderr.read()
+            if code:  # it may have been too quick for the signal
+                assert traces(lab) == []
+                assert code in (130, -number)
+
+
 def test_killing_a_half_made_up_leaves_something_down_can_clean(new_lab):
     for delay in (0.05, 0.15, 0.25):
         lab = new_lab()

@@ -4,6 +4,7 @@ import fcntl
 import grp
 import os
 import pwd
+import resource
 import signal
 import socket
 import termios
@@ -32,10 +33,18 @@ def group_id(name):
 
 
 def _reset_signals():
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGCHLD):
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     signal.set_wakeup_fd(-1)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _let_lock_memory():
+    """As a unit file would with LimitMEMLOCK=, so that keys need not reach swap."""
+    try:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY,) * 2)
+    except (OSError, ValueError):
+        pass  # a container without CAP_SYS_RESOURCE: the programs go on without
 
 
 def _place_files(stdio, listeners, environment):
@@ -95,6 +104,7 @@ def exec_child(
         if stdio is None:
             null = os.open("/dev/null", os.O_RDWR)
             output = _journal_stream(*journal, environment) if journal else null
+            _let_lock_memory()
             stdio = (null, output, output)
         _place_files(stdio, [listener.fileno() for listener in listeners], environment)
         if terminal:

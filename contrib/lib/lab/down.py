@@ -5,7 +5,7 @@ import os
 import shutil
 import time
 
-from . import cgroup, client, world
+from . import cgroup, client, kernel, world
 from .errors import LabError, say
 
 
@@ -13,6 +13,8 @@ def _remove_folder(folder, attempts=100):
     """An `up` that was killed may have left a helper that still writes for a moment."""
     if not os.path.isdir(folder):
         return False
+    while os.path.ismount(f"{folder}/root"):  # see rootfs.build
+        kernel.detach(f"{folder}/root")
     for attempt in range(attempts):
         try:
             shutil.rmtree(folder)

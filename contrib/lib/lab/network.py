@@ -1,6 +1,7 @@
 """The wires: two switches in a network namespace of their own, and each host's addresses."""
 
 import os
+import signal
 import socket
 import subprocess
 
@@ -31,6 +32,8 @@ class Switches:
         if self._pid == 0:
             status = 1
             try:
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    signal.signal(number, signal.SIG_DFL)
                 ours.close()
                 kernel.unshare(kernel.NEWNET)
                 theirs.send(b"ready")

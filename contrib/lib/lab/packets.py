@@ -1,4 +1,4 @@
-"""What passes over a host's control socket: one JSON object a packet, file descriptors beside it."""
+"""What passes over a host's control socket: a JSON object per packet, file descriptors beside."""
 
 import json
 import os

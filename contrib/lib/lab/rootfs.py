@@ -99,8 +99,12 @@ def share_broker_socket(root, source):
 
 def build(root, host, binaries, broker_socket):
     """Called as the first process of the new namespaces. Afterwards `root` is /."""
-    kernel.mount(None, "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
+    try:
+        kernel.mount(None, "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
+    except OSError:
+        pass  # / is no mount point: a plain chroot. The next mount may show outside; `down` knows.
     kernel.mount("tmpfs", root, "tmpfs", 0, "mode=0755")
+    kernel.mount(None, root, None, kernel.MS_PRIVATE)
     for folder, mode in _FOLDERS.items():
         _make_folder(f"{root}/{folder}", mode)
     for link, target in _LINKS.items():

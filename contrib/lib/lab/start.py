@@ -9,7 +9,7 @@ from .errors import LabError, say
 _DAEMONS = ("jitwg-signer", "jitwgd", "jitwg-gateway", "jitwg-hostd")
 # Each stage starts when the one before is ready; within a stage all start at once.
 _STAGES = (("wireguard-go", "echo", "jitwg-signer"), ("jitwgd",), ("jitwg-gateway", "jitwg-hostd"))
-_NODES = ("gw1", "jump1")
+_NODES = {"gw1": ("gw", "jitwg-gateway"), "jump1": ("jump", "jitwg-hostd")}
 _JOIN_WITHIN = 15.0
 
 
@@ -52,9 +52,11 @@ def _wait_until_joined(lab):
     options = ("-o", "cat", "--output-fields=JITWG_NODE", "JITWG_EVENT=node.joined")
     while not set(_NODES) <= (joined := set(_journal(lab, "gw", *options))):
         if time.monotonic() > deadline:
-            absent = ", ".join(node for node in _NODES if node not in joined)
-            say(f"{absent} did not join the broker within {_JOIN_WITHIN:.0f} s, going on")
-            return
+            host, daemon = next(_NODES[node] for node in _NODES if node not in joined)
+            raise LabError(
+                f"{host}: {daemon} did not join the broker within {_JOIN_WITHIN:.0f} s\n"
+                + last_words(lab, host, daemon)
+            )
         time.sleep(0.05)
     say(f"joined: {', '.join(_NODES)}")
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import time
 
@@ -28,18 +29,27 @@ def _check_machine():
 
 def _claim(lab):
     """The state folder is the lab's existence: who makes it owns the name."""
-    os.makedirs(world.STATE_ROOT, mode=0o755, exist_ok=True)
-    try:
-        os.mkdir(world.state_dir(lab), 0o700)
-    except FileExistsError:
+    while True:
+        os.makedirs(world.STATE_ROOT, mode=0o755, exist_ok=True)
         try:
-            client.ask(lab, "gw", op="status")
-        except LabError:
-            raise LabError(
-                f"lab {lab} was left behind by an `up` that did not finish or has crashed: "
-                "run `down` first"
-            ) from None
-        raise LabError(f"lab {lab} is already up") from None
+            os.mkdir(world.state_dir(lab), 0o700)
+            return
+        except FileNotFoundError:
+            continue  # the last other lab just went, and took the parent with it
+        except FileExistsError:
+            break
+    try:
+        client.ask(lab, "gw", op="status")
+    except LabError:
+        raise LabError(
+            f"lab {lab} was left behind by an `up` that did not finish or has crashed: "
+            "run `down` first"
+        ) from None
+    raise LabError(f"lab {lab} is already up")
+
+
+def _interrupted(*_):
+    raise KeyboardInterrupt  # cleans up, as Ctrl-C does
 
 
 def up(lab, build_given, with_daemons, keep):
@@ -50,6 +60,7 @@ def up(lab, build_given, with_daemons, keep):
         raise LabError(f"missing: {', '.join(missing)} (build it first)")
     _claim(lab)
     began = time.monotonic()
+    signal.signal(signal.SIGTERM, _interrupted)
     try:
         _make(lab, directory, with_daemons)
         start_all(lab, with_daemons)
@@ -117,6 +128,8 @@ def _spawn(plan, host, switches_fd, broker):
         os.waitpid(pid, 0)
         return ours
     try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
         ours.close()
         cgroup.join(cgroup.path(plan.lab, host.name))
         flags = kernel.NEWNS | kernel.NEWNET | kernel.NEWUTS | kernel.NEWIPC
