@@ -1,0 +1,108 @@
+"""Builds and runs the tests, and counts them aloud. Called by contrib/test."""
+
+import os
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+RESULTS = ROOT / "build" / "test-results"
+
+
+class Tally:
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+
+    def add_junit(self, path, name):
+        """Counts a JUnit file (GoogleTest and pytest both write it). A missing file is a failure."""
+        if not path.exists():
+            self.failed += 1
+            print(f"FAILED: {name} left no result", flush=True)
+            return
+        for case in ElementTree.parse(path).iter("testcase"):
+            skipped = case.find("skipped")
+            if case.find("failure") is not None or case.find("error") is not None:
+                self.failed += 1
+            elif skipped is not None or case.get("result") == "skipped":
+                self.skipped += 1
+                why = skipped.get("message") if skipped is not None else "no reason given"
+                print(f"SKIPPED: {case.get('name')}: {why}", flush=True)
+            else:
+                self.passed += 1
+
+    def fail(self, what):
+        self.failed += 1
+        print(f"FAILED: {what}", flush=True)
+
+
+def step(title):
+    print(f"== {time.strftime('%H:%M:%S')} {title}", flush=True)
+
+
+def build(preset, tally):
+    step(f"build {preset}")
+    for command in (["cmake", "--preset", preset], ["cmake", "--build", "--preset", preset]):
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if done.returncode != 0:
+            print(done.stdout[-8000:], flush=True)
+            tally.fail(" ".join(command))
+            return False
+    return True
+
+
+def run_unit(preset, tally):
+    step(f"unit tests ({preset})")
+    environment = dict(os.environ, ASAN_OPTIONS="detect_leaks=1", UBSAN_OPTIONS="print_stacktrace=1")
+    for binary in sorted((ROOT / "build" / preset / "tests").glob("*_test")):
+        result = RESULTS / f"{preset}-{binary.name}.xml"
+        done = subprocess.run(
+            [binary, f"--gtest_output=xml:{result}", "--gtest_brief=1"],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
+        )  # fmt: skip
+        if done.returncode != 0:
+            print(done.stdout[-8000:], flush=True)
+            # A crash writes no file, or one that knows of no failure.
+            if not result.exists() or 'failures="0"' in result.read_text()[:400]:
+                tally.fail(f"{preset}/{binary.name} ended with {done.returncode}")
+                continue
+        tally.add_junit(result, binary.name)
+
+
+def run_pytest(paths, name, tally, arguments=()):
+    step(f"pytest {' '.join(paths)}")
+    result = RESULTS / f"{name}.xml"
+    environment = dict(os.environ, PYTHONDONTWRITEBYTECODE="1")
+    done = subprocess.run(
+        ["/usr/bin/python3", "-m", "pytest", "-q", "-rs", "--tb=short", f"--junitxml={result}", *arguments, *paths],
+        cwd=ROOT, env=environment,
+    )  # fmt: skip
+    before = tally.failed
+    tally.add_junit(result, name)
+    if done.returncode not in (0, 5) and tally.failed == before:
+        tally.fail(f"pytest {name} ended with {done.returncode}")
+
+
+def main(arguments):
+    what = arguments[0] if arguments else "all"
+    if what not in ("all", "unit", "e2e"):
+        print("usage: contrib/test [unit | e2e [PYTEST ARGUMENT…]]", file=sys.stderr)
+        return 2
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    for old in RESULTS.glob("*.xml"):
+        old.unlink()
+    tally = Tally()
+    if what in ("all", "unit") and build("dev", tally):
+        run_unit("dev", tally)
+    if what in ("all", "e2e") and build("release", tally):
+        run_pytest(["tests/layout", "tests/e2e"], "e2e", tally, arguments[1:])
+    if what in ("all", "unit") and build("asan", tally):
+        run_unit("asan", tally)
+    step("done")
+    print(f"{tally.passed} passed, {tally.failed} failed, {tally.skipped} skipped", flush=True)
+    return 1 if tally.failed or not tally.passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
