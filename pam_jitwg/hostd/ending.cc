@@ -10,6 +10,11 @@
 
 namespace jitwg::hostd {
 
+namespace {
+// sshd carries what stands in the terminal to the client, and stops to at SIGTERM.
+constexpr std::chrono::milliseconds kNoticeFirst{150};
+}  // namespace
+
 std::optional<Seconds> due_warning(WallTime not_after, WallTime last, WallTime now) {
   for (const Seconds before : {Seconds(60), Seconds(300), Seconds(900)}) {
     const WallTime due = not_after - before;
@@ -62,14 +67,20 @@ Result<bool> Ending::step(const SessionId& session, CloseReason reason, const st
   });
   if (before.empty() && !monitor_lives) {
     cgroups_.remove(session);
-    for (const Login& login : logins) JITWG_TRY(logins_.drop({session, login.monitor.pid}));
+    for (const Login& login : logins) {
+      if (login.is_open) on_end_(login);
+      JITWG_TRY(logins_.drop({session, login.monitor.pid}));
+    }
     states_.erase(session);
     return true;
   }
-  const auto [entry, is_first] = states_.try_emplace(session, State{reason, target, now + grace_});
+  const auto [entry, is_first] =
+      states_.try_emplace(session, State{reason, target, now, now + grace_});
   State& state = entry->second;
-  if (is_first) {
-    write_to_terminals(terminals_of(before), ended_text(session, reason, target));
+  if (is_first && write_to_terminals(terminals_of(before), ended_text(session, reason, target)) > 0)
+    state.term_at = std::min(now + kNoticeFirst, state.kill_at);
+  if (now >= state.term_at && !state.asked) {
+    state.asked = true;
     for (const Login& login : logins)
       if (const auto pidfd = open_pidfd(login.monitor)) send_signal(*pidfd, SIGTERM);
   }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -20,8 +21,10 @@ namespace jitwg::hostd {
 
 class Ending {
  public:
-  Ending(Cgroups& cgroups, Logins& logins, Seconds grace)
-      : cgroups_(cgroups), logins_(logins), grace_(grace) {}
+  // `on_end`: told of each login that was open when its session's end took it, before its record
+  // goes.
+  Ending(Cgroups& cgroups, Logins& logins, Seconds grace, std::function<void(const Login&)> on_end)
+      : cgroups_(cgroups), logins_(logins), grace_(grace), on_end_(std::move(on_end)) {}
 
   // The first step of a session starts its end; each later one goes as far as `now` lets it. True:
   // the kernel was read, holds no process of it, and the leaves and login records are gone.
@@ -35,7 +38,9 @@ class Ending {
   struct State {
     CloseReason reason;
     std::string target;
+    BootTime term_at;  // once the notice has had its moment to get through
     BootTime kill_at;
+    bool asked = false;
   };
   // All that belongs to the session: below our directory and in its logins' scopes.
   Result<std::vector<pid_t>> left(const SessionId& session);
@@ -45,6 +50,7 @@ class Ending {
   Cgroups& cgroups_;
   Logins& logins_;
   const Seconds grace_;
+  const std::function<void(const Login&)> on_end_;
   std::map<SessionId, State> states_;
 };
 

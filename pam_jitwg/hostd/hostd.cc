@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <boost/asio/post.hpp>
 
+#include "broker/base/encoding.h"
 #include "broker/os/clock.h"
 #include "pam_jitwg/hostd/terminal.h"
 
@@ -37,7 +38,12 @@ Hostd::Hostd(asio::io_context& io, Settings settings, Logins logins, EventSink& 
       clock_(clock),
       cgroups_(settings_.cgroup_root),
       logins_(std::move(logins)),
-      ending_(cgroups_, logins_, settings_.grace),
+      ending_(cgroups_, logins_, settings_.grace,
+              [this](const Login& login) {
+                monitors_.erase({login.session, login.monitor.pid});
+                emit(EventName::login_closed, {login.session, login.person, login.target},
+                     std::nullopt, login.login + " was logged out with the end of the session");
+              }),
       silence_([] { return std::nullopt; }),
       poke_([] {}),
       ending_timer_(io),
@@ -64,25 +70,23 @@ void Hostd::connect(std::function<std::optional<Seconds>()> silence, std::functi
   poke_ = std::move(poke);
 }
 
-void Hostd::emit(EventName event, const std::optional<SessionId>& session, const Login* login,
-                 std::optional<Code> code, const std::string& text) {
-  events_.emit({event, session, login == nullptr ? "" : login->person,
-                login == nullptr ? "" : login->target, settings_.node, code, text, std::nullopt});
+void Hostd::emit(EventName event, const About& about, std::optional<Code> code,
+                 const std::string& text) {
+  events_.emit(
+      {event, about.session, about.person, about.target, settings_.node, code, text, std::nullopt});
 }
 
-// ---- questions
-// -----------------------------------------------------------------------------------------------------
+// ---- questions ----
 
 Result<Hostd::Asking> Hostd::look_at(Phase phase, const Peer& peer, int socket) const {
   const Fd pidfd = peer_pidfd(socket);
   JITWG_ASSIGN(const ProcessStat stat, observe_process(peer.pid));
   Asking asking{stat.process, {peer.uid == 0, false}, false};
-  if (phase == Phase::principals) {
-    JITWG_ASSIGN(const ProcessStat parent, observe_process(stat.parent));
-    asking.monitor = parent.process;
-  }
+  const auto parent = observe_process(stat.parent);
+  if (phase == Phase::principals && parent) asking.monitor = parent->process;
   asking.monitor_is_sshd = is_root_sshd(asking.monitor.pid);
-  asking.asker.parent_is_monitor = phase == Phase::principals && asking.monitor_is_sshd;
+  asking.asker.parent_is_monitor =
+      parent && asking.monitor == parent->process && asking.monitor_is_sshd;
   // What was read is the asker's only if it lives still: its pid might have been taken by another
   // since connect.
   if (pidfd.valid() && has_exited(pidfd)) return fail(Code::not_live, "the asking process is gone");
@@ -109,20 +113,9 @@ Answer Hostd::decide(const Question& question, const Asking& asking) {
     return refuse(question, asking, judged.answer, *judged.refusal, judged.session,
                   judged.answer.text);
   if (question.phase == Phase::principals) remember(asking.monitor, *judged.remember);
-  if (question.phase == Phase::account) {
-    const Login login{*judged.session,
-                      judged.grant->person,
-                      question.user,
-                      judged.grant->target,
-                      {},
-                      {},
-                      {},
-                      {},
-                      {},
-                      true};
-    emit(EventName::login_allowed, judged.session, &login, std::nullopt,
-         question.user + " may log in");
-  }
+  const About about{judged.grant->session, judged.grant->person, judged.grant->target};
+  if (question.phase == Phase::account)
+    emit(EventName::login_allowed, about, std::nullopt, question.user + " may log in");
   if (question.phase == Phase::open) {
     if (const auto bound = bind(question, *judged.grant, asking.monitor); !bound) {
       const Answer no{
@@ -137,13 +130,23 @@ Answer Hostd::decide(const Question& question, const Asking& asking) {
 
 Answer Hostd::refuse(const Question& question, const Asking& asking, Answer answer, Code code,
                      const std::optional<SessionId>& session, const std::string& detail) {
+  const std::string what =
+      std::string(pam::name(question.phase)) + " of " + question.user + " refused: " + detail;
+  if (code == Code::not_permitted) {
+    // Not a login at all: any local user may connect and say anything, but not into the record.
+    log(Level::notice, escape_for_terminal(what));
+    return answer;
+  }
   // A certificate that was good before must not vouch for one that is refused now.
   memories_.erase(asking.monitor);
-  emit(EventName::login_denied, session, nullptr, code,
-       std::string(pam::name(question.phase)) + " of " + question.user + " refused: " + detail);
+  About about{session, {}, {}};
+  if (const Grant* grant = session ? grants_.by_session(*session) : nullptr) {
+    about.person = grant->person;
+    about.target = grant->target;
+  }
+  emit(EventName::login_denied, about, code, what);
   // Refused in open_session, the person reads why, but the connection would stay.
-  if (question.phase == Phase::open && asking.asker.is_root && asking.monitor_is_sshd)
-    end_soon(asking.monitor);
+  if (question.phase == Phase::open && asking.monitor_is_sshd) end_soon(asking.monitor);
   return answer;
 }
 
@@ -168,7 +171,7 @@ Result<void> Hostd::bind(const Question& question, const Grant& grant, const Pro
   JITWG_TRY(logins_.put(login));
   memories_.erase(monitor);
   watch(login);
-  emit(EventName::login_opened, grant.session, &login, std::nullopt,
+  emit(EventName::login_opened, {grant.session, grant.person, grant.target}, std::nullopt,
        question.user + " logged in from " + question.client + ", process " +
            std::to_string(monitor.pid));
   return {};
@@ -194,8 +197,7 @@ void Hostd::end_soon(const Process& monitor) {
   });
 }
 
-// ---- logins that run
-// -----------------------------------------------------------------------------------------------
+// ---- logins that run ----
 
 void Hostd::watch(const Login& login) {
   auto pidfd = open_pidfd(login.monitor);
@@ -226,7 +228,8 @@ void Hostd::closed(Login login) {
   login.is_open = false;
   if (const auto stored = logins_.put(login); !stored)
     log(Level::error, stored.error().render() + " session=" + login.session.str());
-  emit(EventName::login_closed, login.session, &login, std::nullopt, login.login + " logged out");
+  emit(EventName::login_closed, {login.session, login.person, login.target}, std::nullopt,
+       login.login + " logged out");
 }
 
 // What is left of a login that was closed stays bound to its session: it is ended with it.
@@ -280,8 +283,7 @@ void Hostd::tick() {
   });
 }
 
-// ---- the agent's wishes
-// --------------------------------------------------------------------------------------------
+// ---- the agent's wishes ----
 
 Result<void> Hostd::admit(const Grant& grant) {
   if (!grant.login || !grant.certificate_sha256)

@@ -72,8 +72,11 @@ class Hostd final : public node::Enforcer {
   void resume();
   void schedule_endings();
   void tick();
-  void emit(EventName event, const std::optional<SessionId>& session, const Login* login,
-            std::optional<Code> code, const std::string& text);
+  struct About {
+    std::optional<SessionId> session;
+    std::string person, target;
+  };
+  void emit(EventName event, const About& about, std::optional<Code> code, const std::string& text);
 
   boost::asio::io_context& io_;
   const Settings settings_;

@@ -37,12 +37,14 @@ std::vector<std::string_view> words(std::string_view text) {
   return found;
 }
 
-bool all_uids_root(const std::string& status) {
+// Real and saved. Not the effective uid: while sshd reads what the principals command prints, its
+// monitor goes by the effective uid of AuthorizedPrincipalsCommandUser.
+bool is_roots(const std::string& status) {
   const size_t at = status.find("\nUid:");
   if (at == status.npos) return false;
   const auto uids =
       words(std::string_view(status).substr(at + 5, status.find('\n', at + 1) - at - 5));
-  return uids == std::vector<std::string_view>{"0", "0", "0", "0"};
+  return uids.size() == 4 && uids[0] == "0" && uids[2] == "0";
 }
 
 }  // namespace
@@ -72,7 +74,7 @@ Result<ProcessStat> observe_process(pid_t pid) {
 
 bool is_root_sshd(pid_t pid) {
   const auto status = read_file(proc(pid, "status"), kProcBytes);
-  if (pid <= 0 || !status || !all_uids_root(*status)) return false;
+  if (pid <= 0 || !status || !is_roots(*status)) return false;
   char target[4096];
   const ssize_t n = ::readlink(proc(pid, "exe").c_str(), target, sizeof target);
   struct stat st {};

@@ -28,8 +28,8 @@ struct ProcessStat {
 Result<ProcessStat> parse_stat(std::string_view text);
 Result<ProcessStat> observe_process(pid_t pid);  // not_live when there is none
 
-// Is this an sshd process that only root can have made: all uids 0, and the executable root's and
-// named sshd, sshd-session or sshd-auth (OpenSSH ≥ 9.8)?
+// Is this an sshd process that only root can have made: real and saved uid 0, and the executable
+// root's and named sshd, sshd-session or sshd-auth (OpenSSH ≥ 9.8)?
 bool is_root_sshd(pid_t pid);
 
 // A pidfd of exactly this process; not_live if it is gone or the pid is another's by now. Readable

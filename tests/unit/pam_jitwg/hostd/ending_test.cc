@@ -53,7 +53,8 @@ class EndingTest : public ::testing::Test {
     logins_.emplace(std::move(*Logins::load(directory_, damaged)));
     cgroups_.emplace(root_);
     ASSERT_TRUE(cgroups_->prepare());
-    ending_.emplace(*cgroups_, *logins_, Seconds(5));
+    ending_.emplace(*cgroups_, *logins_, Seconds(5),
+                    [this](const Login& login) { ended_.push_back(login.monitor); });
   }
   void TearDown() override {
     if (directory_.empty()) return;
@@ -117,6 +118,7 @@ class EndingTest : public ::testing::Test {
 
   std::string root_, directory_;
   std::vector<pid_t> monitors_;
+  std::vector<Process> ended_;
   std::vector<SessionId> sessions_;
   std::optional<Logins> logins_;
   std::optional<Cgroups> cgroups_;
@@ -137,6 +139,7 @@ TEST_F(EndingTest, firstAskedThenKilledThenReadBack) {
   EXPECT_TRUE(*ending_->again(session, kBoot + Seconds(5)));
   EXPECT_TRUE(ending_->under_way().empty());
   EXPECT_TRUE(logins_->of(session).empty());
+  EXPECT_EQ(ended_, std::vector<Process>{login.monitor});
   EXPECT_EQ(*cgroups_->sessions(), std::vector<SessionId>{other});
   EXPECT_EQ(cgroups_->processes(other)->size(), 2u);
   EXPECT_FALSE(reap(untouched));
