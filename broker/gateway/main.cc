@@ -1,0 +1,170 @@
+// jitwg-gateway: one WireGuard interface and one nftables table, opened and closed by signed grants
+// alone.
+#include <sodium.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <csignal>
+#include <cstdio>
+
+#include "broker/base/json.h"
+#include "broker/base/number.h"
+#include "broker/gateway/gateway.h"
+#include "broker/gateway/linux_kernel.h"
+#include "broker/gateway/status.h"
+#include "broker/gateway/wireguard_uapi.h"
+#include "broker/os/clock.h"
+#include "broker/os/config.h"
+#include "broker/os/file.h"
+#include "broker/os/service.h"
+
+namespace jitwg::gateway {
+namespace {
+
+constexpr size_t kKeyFileBytes = 16 * 1024;
+
+const std::vector<Option> kOptions = {
+    {"broker", "unix:/run/jitwg/broker.sock", "where the broker answers"},
+    {"node", "", "this gateway's name in the policy"},
+    {"node-key", "/etc/jitwg/node_key",
+     "private key that signs this gateway's reports (mode 0600)"},
+    {"ca", "/etc/jitwg/ca.pub", "the CA's public key: only its grants count"},
+    {"realm", "", "the deployment, as the policy names it"},
+    {"interface", "jitwg0", "WireGuard interface; made with wireguard-go if it is not there"},
+    {"wireguard-key", "/etc/jitwg/wg.key",
+     "the interface's private key, as `wg genkey` writes it (mode 0600)"},
+    {"listen-port", "51820", "the interface's UDP port"},
+    {.name = "pool", .help = "prefix of inner addresses, routed to the interface", .many = true},
+    {"wireguard-go", "/usr/bin/wireguard-go", "program that makes a userspace interface"},
+    {"state-dir", "/var/lib/jitwg/gateway", "holds grants and tombstones"},
+    {"runtime-dir", "/run/jitwg", "holds the broker's socket"},
+    {.name = "json", .help = "status: for programs", .flag = true, .command_line_only = true},
+};
+
+struct Identity {
+  std::string node, realm;
+  ssh::PublicKey ca;
+};
+
+Result<Identity> load_identity(const Config& config) {
+  JITWG_ASSIGN(std::string node, config.need("node"));
+  JITWG_ASSIGN(std::string realm, config.need("realm"));
+  JITWG_ASSIGN(const std::string text, read_trusted_file(config.get("ca"), kKeyFileBytes));
+  auto ca = ssh::PublicKey::parse(std::string_view(text).substr(0, text.find('\n')));
+  if (!ca) return within(config.get("ca"), ca.error());
+  return Identity{std::move(node), std::move(realm), std::move(*ca)};
+}
+
+Result<ssh::PrivateKey> load_node_key(const std::string& path) {
+  JITWG_ASSIGN(std::string text, read_secret_file(path, kKeyFileBytes));
+  auto key = ssh::PrivateKey::parse_openssh(text);
+  sodium_memzero(text.data(), text.size());
+  if (!key) return within(path, key.error());
+  return key;
+}
+
+Result<InterfaceSettings> read_interface_settings(const Config& config) {
+  InterfaceSettings settings{
+      config.get("interface"), config.get("wireguard-key"), 0, {}, config.get("wireguard-go")};
+  const auto port = parse_number<uint16_t>(config.get("listen-port"));
+  if (!port || *port == 0)
+    return fail(Code::bad_config, "listen-port \"" + config.get("listen-port") + "\" is no port",
+                "write 51820");
+  settings.listen_port = *port;
+  for (const std::string& text : config.all("pool")) {
+    auto pool = Prefix::parse(text);
+    if (!pool) return within("pool", pool.error());
+    settings.pools.push_back(std::move(*pool));
+  }
+  if (settings.pools.empty())
+    return fail(Code::bad_config, "\"pool\" is not set",
+                "give the policy's pools, one `pool = PREFIX` each");
+  return settings;
+}
+
+Instant instant_now() {
+  return {std::chrono::floor<Millis>(std::chrono::system_clock::now()), boot_now()};
+}
+
+Result<void> serve(const Config& config) {
+  JITWG_ASSIGN(const Identity identity, load_identity(config));
+  JITWG_ASSIGN(ssh::PrivateKey node_key, load_node_key(config.get("node-key")));
+  JITWG_ASSIGN(const InterfaceSettings settings, read_interface_settings(config));
+  JITWG_TRY(make_directory(config.get("state-dir"), 0700));
+  JITWG_ASSIGN(const auto kernel, LinuxKernel::open(settings));
+
+  JournalSink journal;
+  const SystemClock clock;
+  Gateway gateway({identity.node, kernel->public_key(), settings.pools}, *kernel, journal,
+                  instant_now);
+  boost::asio::io_context io;
+  node::Agent agent(
+      io,
+      {config.get("broker"), identity.node, identity.realm, identity.ca, config.get("state-dir")},
+      std::move(node_key), gateway,
+      [](const Grant& grant, const std::string& node) { return grant.gateway.name == node; },
+      clock);
+  // What the kernel holds stays: a stopped gateway ends no session.
+  boost::asio::signal_set signals(io, SIGTERM, SIGINT);
+  signals.async_wait([&io](const boost::system::error_code&, int) { io.stop(); });
+  JITWG_TRY(agent.start());
+  notify_ready("gateway " + identity.node + " on " + settings.name + ", key " +
+               kernel->public_key().str());
+  io.run();
+  notify_stopping();
+  return {};
+}
+
+Result<void> print_status(const Config& config) {
+  JITWG_ASSIGN(const Identity identity, load_identity(config));
+  JITWG_ASSIGN(const auto grants,
+               load_grants(config.get("state-dir"), identity.ca, identity.realm));
+  JITWG_ASSIGN(const auto interface, wireguard::Uapi::at(config.get("interface")).get());
+  const std::string text = config.has("json")
+                               ? render_json(render_status(interface, grants)) + "\n"
+                               : render_status_table(interface, grants, SystemClock().now());
+  std::fputs(text.c_str(), stdout);
+  return {};
+}
+
+int main(const std::vector<std::string>& args) {
+  if (sodium_init() < 0) return 1;
+  const auto config = Config::load(args, kOptions, "/etc/jitwg/gateway.conf");
+  const auto complain = [&](const Error& error) {
+    if (config && config->has("json"))
+      std::printf("%s\n", render_json(render_error(error)).c_str());
+    else
+      log(Level::error, "jitwg-gateway: " + error.render());
+    return exit_code(kind(error.code));
+  };
+  if (!config) return complain(config.error());
+  if (config->has("help")) {
+    std::printf(
+        "usage: jitwg-gateway [OPTION…]\n       jitwg-gateway status [--json]\n\n"
+        "Opens tunnels for signed grants and ends them with the grant; status says which are "
+        "open.\n"
+        "Reads KEY = VALUE lines from --config.\n\n%s",
+        render_options(kOptions).c_str());
+    return 0;
+  }
+  if (config->has("version")) {
+    std::printf("jitwg-gateway %s\n", JITWG_VERSION);
+    return 0;
+  }
+  const std::vector<std::string>& words = config->positional();
+  Result<void> done;
+  if (words.empty())
+    done = serve(*config);
+  else if (words == std::vector<std::string>{"status"})
+    done = print_status(*config);
+  else
+    done = fail(Code::bad_argument, "unknown command \"" + words.back() + "\"", "see --help");
+  return done ? 0 : complain(done.error());
+}
+
+}  // namespace
+}  // namespace jitwg::gateway
+
+int main(int argc, char** argv) {
+  return jitwg::gateway::main(std::vector<std::string>(argv + 1, argv + argc));
+}
