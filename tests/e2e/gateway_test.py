@@ -1,0 +1,420 @@
+"""jitwg-gateway alone: real packets through real wireguard-go at both ends, grants signed by ssh-keygen.
+
+No broker: a gateway serves exactly its stored live grants (DESIGN §7). person -- gw -- inside; in the person's
+tunnels, 10.90.0.N and fd00:90::N are session N.
+"""
+
+import base64
+import datetime
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import pytest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tests", "support"))
+
+import netns  # noqa: E402
+from netns import wait_for  # noqa: E402
+
+BUILD = os.environ.get("JITWG_BUILD", os.path.join(ROOT, "build", "dev"))
+GATEWAY = f"{BUILD}/bin/jitwg-gateway"
+PEER = os.path.join(ROOT, "tests", "support", "echo_peer.py")
+INSIDE, INSIDE6, OTHER = "10.60.10.20", "fd00:60::20", "10.60.10.30"
+
+for needed in ("wireguard-go", "wg", "nft", "ssh-keygen", "unshare"):
+    if shutil.which(needed) is None:
+        pytest.skip(f"SKIPPED: {needed} is not installed", allow_module_level=True)
+if netns.why_not():
+    pytest.skip(f"SKIPPED: {netns.why_not()}", allow_module_level=True)
+if not os.path.exists(GATEWAY):
+    pytest.skip(f"SKIPPED: {GATEWAY} is not built", allow_module_level=True)
+
+
+def session_id(n):
+    return f"0197f4a0-0000-7000-8000-{n:012d}"
+
+
+def wg_pair():
+    private = subprocess.run(["wg", "genkey"], check=True, capture_output=True, text=True).stdout
+    public = subprocess.run(["wg", "pubkey"], check=True, capture_output=True, text=True, input=private)
+    return private, public.stdout.strip()
+
+
+class World:
+    def __init__(self, directory):
+        self.directory = directory
+        self.daemon = None
+        self.keys = {}
+        self.person, self.gw, self.inside = (netns.Host(name) for name in ("person", "gw", "inside"))
+        netns.connect(self.person, ["192.0.2.2/24"], self.gw, ["192.0.2.1/24"], "wan0")
+        netns.connect(self.gw, ["10.60.10.1/24", "fd00:60::1/64"], self.inside,
+                      [f"{INSIDE}/24", f"{OTHER}/24", f"{INSIDE6}/64"], "lan0")  # fmt: skip
+        self.inside.run("ip route add default via 10.60.10.1")
+        self.inside.run("ip route add fd00:90::/64 via fd00:60::1")
+        for key in ("ipv4.ip_forward", "ipv6.conf.all.forwarding"):
+            self.gw.run(["sysctl", "-qw", f"net.{key}=1"])
+        self.service = self.inside.popen(["python3", PEER, "serve", "5432", "5433", "2001", "2002"],
+                                         stdout=subprocess.PIPE)  # fmt: skip
+        assert self.service.stdout.readline() == "ready\n"
+        self._configure()
+
+    def path(self, name):
+        return str(self.directory / name)
+
+    def _configure(self):
+        for name in ("ca", "node_key", "other_ca"):
+            subprocess.run(["ssh-keygen", "-qt", "ed25519", "-N", "", "-f", self.path(name)], check=True)
+        private, self.gateway_key = wg_pair()
+        self._write("wg.key", private)
+        self._write("gateway.conf", "\n".join([
+            f"broker = unix:{self.path('no-broker.sock')}", "node = gw1", f"node-key = {self.path('node_key')}",
+            f"ca = {self.path('ca.pub')}", "realm = test", "interface = jitwg0",
+            f"wireguard-key = {self.path('wg.key')}", "pool = 10.90.0.0/16", "pool = fd00:90::/64",
+            f"state-dir = {self.path('state')}", f"runtime-dir = {self.path('run')}", ""]))  # fmt: skip
+
+    def _write(self, name, text):
+        with open(os.open(self.path(name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as f:
+            f.write(text)
+
+    def grant(self, n, scope, seconds=600, ca="ca", **changes):
+        """Stores a signed grant, as the gateway does with one that a broker handed over."""
+        if n not in self.keys:
+            self.keys[n] = wg_pair()
+        now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
+        end = now + datetime.timedelta(seconds=seconds)
+        body = {
+            "type": "grant", "v": 1, "realm": "test", "session": session_id(n), "person": "alice",
+            "target": "db-prod", "wg_public_key": self.keys[n][1],
+            "address": [f"10.90.0.{n}/32", f"fd00:90::{n}/128"], "scope": scope,
+            "gateway": {"name": "gw1", "wireguard_key": self.gateway_key, "endpoint": "192.0.2.1:51820"},
+            "jump_hosts": [], "not_before": f"{now:%Y-%m-%dT%H:%M:%SZ}", "not_after": f"{end:%Y-%m-%dT%H:%M:%SZ}",
+            "policy_sha256": "0" * 64, "break_glass": False, **changes,
+        }  # fmt: skip
+        text = json.dumps(body)
+        signature = subprocess.run(["ssh-keygen", "-qY", "sign", "-f", self.path(ca), "-n", "jitwg-grant"],
+                                   input=text, capture_output=True, text=True, check=True).stdout  # fmt: skip
+        os.makedirs(self.path("state/grants"), mode=0o700, exist_ok=True)
+        self._write(f"state/grants/{session_id(n)}.json",
+                    json.dumps({"body": base64.b64encode(text.encode()).decode(), "signature": signature}))  # fmt: skip
+        return end.timestamp()
+
+    def forget(self, n):
+        os.remove(self.path(f"state/grants/{session_id(n)}.json"))
+
+    def start(self, *prefix, program=GATEWAY):
+        log = open(self.path("log"), "a")
+        self.daemon = self.gw.popen([*prefix, program, "--config", self.path("gateway.conf")], stdout=log, stderr=log)
+        log.close()
+        wait_for(lambda: self.daemon.poll() is not None or self.status_or_none() is not None, "the gateway")
+        assert self.daemon.poll() is None, open(self.path("log")).read()
+
+    def stop(self, number=signal.SIGTERM):
+        self.gw.signal(self.daemon, number)
+        self.daemon.wait(10)
+
+    def restart(self):
+        self.stop()
+        self.start()
+
+    def status_or_none(self):
+        done = self.gw.run([GATEWAY, "status", "--json", "--config", self.path("gateway.conf")], check=False)
+        return json.loads(done.stdout) if done.returncode == 0 else None
+
+    def wait_open(self, *numbers):
+        wanted = {session_id(n) for n in numbers}
+        wait_for(lambda: {row["session"] for row in self.status_or_none() or []} == wanted
+                 and all(self.elements(n) for n in numbers), f"sessions {numbers}")  # fmt: skip
+
+    def elements(self, n):
+        listing = self.gw.run("nft list table inet jitwg", check=False).stdout
+        return re.findall(rf'comment "{session_id(n)}"', listing)
+
+    def tunnel(self, n):
+        """The person's end: an interface of its own, as the CLI makes it."""
+        name = f"jw{n}"
+        # Goes to the background: it must not hold pipes of ours.
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        assert self.person.popen(["wireguard-go", name], **quiet).wait(20) == 0
+        self._write(f"jw{n}.conf", f"[Interface]\nPrivateKey = {self.keys[n][0]}\n[Peer]\nPublicKey = {self.gateway_key}\n"
+                    "Endpoint = 192.0.2.1:51820\nAllowedIPs = 0.0.0.0/0, ::/0\n")  # fmt: skip
+        self.person.run(["wg", "setconf", name, self.path(f"jw{n}.conf")])
+        self.person.run(f"ip addr add 10.90.0.{n}/32 dev {name}")
+        self.person.run(f"ip addr add fd00:90::{n}/128 dev {name} nodad")
+        self.person.run(f"ip link set {name} up mtu 1420")
+        self.person.run(f"ip route add 10.60.10.0/24 dev {name} src 10.90.0.{n} metric {n}")
+        self.person.run(f"ip route add 10.90.0.0/16 dev {name} src 10.90.0.{n} metric {n}")
+        self.person.run(f"ip -6 route add fd00:60::/64 dev {name} src fd00:90::{n} metric {n}")
+
+    def reaches(self, kind, address, port, timeout=1.0):
+        """Does one question get an answer?"""
+        code = f"""
+import socket, sys
+s = socket.socket(socket.{'AF_INET6' if ':' in address else 'AF_INET'}, socket.SOCK_{'STREAM' if kind == 'tcp' else 'DGRAM'})
+s.settimeout({timeout}); s.connect(('{address}', {port})); s.send(b'x'); sys.exit(s.recv(9) != b'x')"""
+        return self.person.run(["python3", "-c", code], check=False).returncode == 0
+
+    def refused(self, address, port):
+        """Does UDP to there come back as port unreachable?"""
+        code = f"""
+import socket, sys
+s = socket.socket(socket.{'AF_INET6' if ':' in address else 'AF_INET'}, socket.SOCK_DGRAM)
+s.settimeout(1); s.connect(('{address}', {port})); s.send(b'x')
+try: s.recv(9)
+except ConnectionRefusedError: sys.exit(7)"""
+        return self.person.run(["python3", "-c", code], check=False).returncode == 7
+
+    def pings(self, address):
+        return self.person.run(["ping", "-c1", "-W1", address], check=False).returncode == 0
+
+    def talk(self, kind, address, port):
+        return Talk(self, kind, address, port)
+
+    def close(self):
+        for host in (self.person, self.gw, self.inside):
+            host.close()
+        for process in filter(None, (self.daemon, self.service)):
+            process.wait(10)
+
+
+class Talk:
+    """An established flow that keeps asking; last() is when the last answer came."""
+
+    def __init__(self, world, kind, address, port):
+        self.path = world.path(f"talk-{kind}-{port}-{time.monotonic_ns()}")
+        with open(self.path, "w") as out:
+            self.process = world.person.popen(["python3", PEER, "talk", kind, address, str(port)],
+                                              stdout=out, stderr=subprocess.DEVNULL)  # fmt: skip
+        wait_for(lambda: len(self.answers()) > 2, f"a {kind} flow to {address} {port}")
+
+    def answers(self):
+        with open(self.path) as f:
+            return [float(line) for line in f.read().split("\n")[1:-1]]
+
+    def last(self):
+        return self.answers()[-1]
+
+    def runs(self):
+        before = len(self.answers())
+        wait_for(lambda: len(self.answers()) > before + 2, "the flow to go on", 5)
+        return True
+
+    def stopped(self, patience=10):
+        wait_for(lambda: time.time() - self.last() > 1.0, "the flow to stop", patience)
+        return self.last()
+
+
+@pytest.fixture
+def world(tmp_path):
+    it = World(tmp_path)
+    try:
+        yield it
+    finally:
+        it.close()
+
+
+def test_exactly_the_scope(world):
+    scope = [f"tcp {INSIDE}:5432", f"udp {INSIDE}:2001,2009", f"icmp {INSIDE}"]
+    world.grant(1, [*scope, f"tcp [{INSIDE6}]:5432", f"icmp {INSIDE6}", f"udp [{INSIDE6}]:2009"])
+    world.start()
+    world.wait_open(1)
+    world.tunnel(1)
+    assert world.reaches("tcp", INSIDE, 5432, 5)
+    assert world.reaches("udp", INSIDE, 2001)
+    assert world.pings(INSIDE)
+    assert world.reaches("tcp", INSIDE6, 5432)
+    assert world.pings(INSIDE6)
+
+    assert not world.reaches("tcp", INSIDE, 5433), "another port"
+    assert not world.reaches("udp", INSIDE, 5432), "another protocol"
+    assert not world.reaches("tcp", OTHER, 5432), "another host"
+    assert not world.pings(OTHER)
+    assert not world.reaches("tcp", INSIDE6, 5433)
+    assert not world.reaches("udp", INSIDE6, 2001)
+    assert not world.pings("10.60.10.1"), "the gateway itself"
+    assert not world.pings("fd00:60::1")
+
+    # Nobody listens there: the error that says so belongs to a live tuple, and passes.
+    assert world.refused(INSIDE, 2009)
+    assert world.refused(INSIDE6, 2009)
+    assert not world.refused(INSIDE, 2010), "out of scope: silence"
+
+
+def test_segment_and_port_range(world):
+    world.grant(1, ["tcp 10.60.10.0/24:5432-5433", "udp [fd00:60::/64]:2001"])
+    world.start()
+    world.wait_open(1)
+    world.tunnel(1)
+    assert world.reaches("tcp", INSIDE, 5432, 5)
+    assert world.reaches("tcp", OTHER, 5433)
+    assert world.reaches("udp", INSIDE6, 2001)
+    assert not world.reaches("tcp", INSIDE, 2001)
+    assert not world.reaches("udp", INSIDE6, 2002)
+    assert not world.reaches("udp", INSIDE, 2001)
+
+
+def test_no_gateway_service_and_nobody_reaches_a_person(world):
+    world.grant(1, ["tcp 10.0.0.0/8:5432", "icmp 10.0.0.0/8"])
+    world.grant(2, ["tcp 10.0.0.0/8:5432", "icmp 10.0.0.0/8"])
+    world.start()
+    world.wait_open(1, 2)
+    world.tunnel(1)
+    world.tunnel(2)
+    # Even a scope that covers gateway and pool opens neither.
+    on_gateway = world.gw.popen(["python3", PEER, "serve", "5432"], stdout=subprocess.PIPE)
+    on_person = world.person.popen(["python3", PEER, "serve", "5432"], stdout=subprocess.PIPE)
+    assert on_gateway.stdout.readline() and on_person.stdout.readline()
+    assert world.reaches("tcp", INSIDE, 5432, 5)
+    assert not world.reaches("tcp", "10.60.10.1", 5432)
+    assert not world.pings("10.60.10.1")
+    assert world.inside.run("ping -c1 -W1 10.90.0.1", check=False).returncode != 0, "from inside to a person"
+    connect = "import socket; socket.create_connection(('10.90.0.1', 5432), 1)"
+    assert world.inside.run(["python3", "-c", connect], check=False).returncode != 0
+    # From one person to another: by the other's own tunnel address, over the tunnel.
+    ask = "import socket; s = socket.socket(); s.settimeout(1); s.bind(('10.90.0.1', 0)); s.connect(('10.90.0.2', 5432))"
+    world.person.run("ip addr del 10.90.0.2/32 dev jw2")
+    assert world.person.run(["python3", "-c", ask], check=False).returncode != 0
+    assert "jitwg0" in world.gw.run("nft list chain inet jitwg forward").stdout
+    dropped = re.search(r'oifname "jitwg0" counter packets (\d+)', world.gw.run("nft list chain inet jitwg forward").stdout)
+    assert int(dropped.group(1)) > 0, "the packet came as far as the gateway's forward chain"
+
+
+def test_established_flows_stop_on_close(world):
+    world.grant(1, [f"tcp {INSIDE}:5432", f"udp {INSIDE}:2001"])
+    world.grant(2, [f"tcp {INSIDE}:5432"])
+    world.start()
+    world.wait_open(1, 2)
+    world.tunnel(1)
+    flows = [world.talk("tcp", INSIDE, 5432), world.talk("udp", INSIDE, 2001)]
+    # Restarted with the same grants, nothing is interrupted.
+    world.restart()
+    for flow in flows:
+        assert flow.runs()
+    # Ended: the grant is gone while the daemon was away.
+    world.stop()
+    world.forget(1)
+    before = time.time()
+    world.start()
+    world.wait_open(2)
+    for flow in flows:
+        assert flow.stopped() < before + 2
+    assert world.elements(1) == []
+    assert world.keys[1][1] not in world.gw.run("wg show jitwg0").stdout
+    assert world.keys[2][1] in world.gw.run("wg show jitwg0").stdout
+
+
+def test_deleted_element_stops_an_established_flow(world):
+    world.grant(1, [f"tcp {INSIDE}:5432", f"tcp {INSIDE}:5433", "tcp 10.60.10.0/24:2001"])
+    world.start()
+    world.wait_open(1)
+    world.tunnel(1)
+    flow, ranged, other = (world.talk("tcp", INSIDE, port) for port in (5432, 2001, 5433))
+    world.stop()
+    world.gw.run(["nft", f"delete element inet jitwg scope4 {{ 10.90.0.1 . {INSIDE} . tcp . 5432 }}"])
+    world.gw.run(["nft", "delete element inet jitwg range4 { 10.90.0.1 . 10.60.10.0-10.60.10.255 . tcp . 2001 }"])
+    assert flow.stopped() and ranged.stopped()
+    assert other.runs()
+
+
+def test_the_end_comes_on_the_second_with_everything_dead(world):
+    scope = [f"tcp {INSIDE}:5432", f"udp {INSIDE}:2001", "tcp 10.60.10.0/24:2002"]
+    world.grant(1, scope, seconds=300)
+    end = world.grant(1, scope, seconds=8)
+    world.start()
+    world.wait_open(1)
+    world.tunnel(1)
+    flows = [world.talk("tcp", INSIDE, 5432), world.talk("udp", INSIDE, 2001), world.talk("tcp", INSIDE, 2002)]
+    world.stop(signal.SIGKILL)
+    for flow in flows:
+        assert end - 1 < flow.stopped(20) < end + 1
+    assert not world.reaches("tcp", INSIDE, 5432)
+    # Back again: what is over is swept away.
+    world.start()
+    wait_for(lambda: world.status_or_none() == [], "the ended session's peer to go")
+
+
+def test_grants_that_do_not_count(world):
+    world.grant(1, [f"tcp {INSIDE}:5432"])
+    world.grant(2, [f"tcp {INSIDE}:5432"], ca="other_ca")
+    world.grant(3, [f"tcp {INSIDE}:5432"], realm="another")
+    world.grant(4, [f"tcp {INSIDE}:5432"], address=["10.91.0.4/32"])
+    gateway = {"name": "gw1", "wireguard_key": wg_pair()[1], "endpoint": "192.0.2.1:51820"}
+    world.grant(5, [f"tcp {INSIDE}:5432"], gateway=gateway)
+    world.grant(6, [f"tcp {INSIDE}:5432"], gateway={**gateway, "name": "gw2", "wireguard_key": world.gateway_key})
+    world.grant(7, [f"tcp {INSIDE}:5432"], seconds=-5, not_before="2026-01-01T00:00:00Z")
+    world.start()
+    world.wait_open(1)
+
+
+def test_status_names_sessions_and_strangers(world):
+    end = world.grant(1, [f"tcp {INSIDE}:5432"])
+    world.start()
+    world.wait_open(1)
+    world.tunnel(1)
+    assert world.reaches("tcp", INSIDE, 5432, 5)
+    stranger = wg_pair()[1]
+    world.gw.run(f"wg set jitwg0 peer {stranger} allowed-ips 192.168.7.0/24")
+    world.restart()  # a foreign peer survives it
+    world.stop()     # and status needs no daemon
+    rows = {row["public_key"]: row for row in world.status_or_none()}
+    row = rows[world.keys[1][1]]
+    assert row["session"] == session_id(1) and row["person"] == "alice" and row["target"] == "db-prod"
+    assert row["address"] == ["10.90.0.1/32", "fd00:90::1/128"]
+    assert datetime.datetime.fromisoformat(row["not_after"].replace("Z", "+00:00")).timestamp() == end
+    assert row["last_handshake"] and row["rx"] > 0 and row["tx"] > 0
+    assert rows[stranger]["session"] is None and rows[stranger]["last_handshake"] is None
+    table = world.gw.run([GATEWAY, "status", "--config", world.path("gateway.conf")]).stdout
+    assert "alice" in table and session_id(1) in table
+    # The same ID is what nft itself shows.
+    assert session_id(1) in world.gw.run("nft list set inet jitwg scope4").stdout
+
+
+def test_adopting_an_interface_takes_cap_net_admin_alone():
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="jitwg-"))  # tmp_path is root's alone
+    world = World(directory)
+    try:
+        world.grant(1, [f"tcp {INSIDE}:5432"])
+        program = shutil.copy(GATEWAY, directory)
+        subprocess.run(["chown", "-R", "65534:65534", directory], check=True)
+        as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"]
+        with_caps = lambda caps: [f"--{kind}={caps}" for kind in ("inh-caps", "ambient-caps", "bounding-set")]  # noqa: E731
+        # Making one also takes /dev/net/tun, which is root's here.
+        maker = [*as_nobody, *with_caps("-all,+net_admin,+dac_override"), "wireguard-go", "jitwg0"]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        assert world.gw.popen(maker, **quiet).wait(20) == 0
+        world.start(*as_nobody, *with_caps("-all,+net_admin"), program=program)
+        world.wait_open(1)
+        world.tunnel(1)
+        assert world.reaches("tcp", INSIDE, 5432, 5)
+    finally:
+        world.close()
+        shutil.rmtree(directory)
+
+
+@pytest.mark.parametrize("mishap, words", [
+    ("no key", "wg.key"), ("open key", "wg.key"), ("bad key", "wg.key"), ("no ca", "ca.pub"), ("no pool", "pool"),
+])  # fmt: skip
+def test_errors_at_start_name_the_file(world, mishap, words):
+    if mishap == "no key":
+        os.remove(world.path("wg.key"))
+    elif mishap == "open key":
+        os.chmod(world.path("wg.key"), 0o644)
+    elif mishap == "bad key":
+        world._write("wg.key", "hello\n")
+    elif mishap == "no ca":
+        os.remove(world.path("ca.pub"))
+    else:
+        with open(world.path("gateway.conf")) as f:
+            text = f.read()
+        world._write("gateway.conf", re.sub("pool = .*\n", "", text))
+    done = world.gw.run([GATEWAY, "--config", world.path("gateway.conf")], check=False, timeout=20)
+    assert done.returncode != 0
+    assert words in done.stderr, done.stderr
