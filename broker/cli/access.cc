@@ -130,11 +130,9 @@ Result<Activated> activate_session(const Context& context, const Api& api,
   const json::value* session = object.value("session");
   const json::value* grant = object.value("grant");
   const json::value* certificate = object.optional_value("certificate");
-  if (!object.ok())
-    return fail(Code::corrupt,
-                "the broker's activation cannot be read: " + object.finish().error().message);
+  if (!object.ok()) return from_broker<Activated>(tl::unexpected<Error>(object.finish().error()));
   JITWG_ASSIGN(SessionObject now_active, parse_session_object(*session));
-  JITWG_ASSIGN(const ssh::SignedDocument document, parse_document(*grant, "grant"));
+  JITWG_ASSIGN(const ssh::SignedDocument document, from_broker(parse_document(*grant, "grant")));
   std::optional<std::string> line;
   if (certificate != nullptr && certificate->is_string()) {
     line = std::string(certificate->get_string());

@@ -18,10 +18,7 @@ constexpr Seconds kDefaultDuration = std::chrono::minutes(60);
 Result<json::value> read_answer(const http::Response& response) {
   if (response.status < 200 || response.status > 299)
     return tl::unexpected<Error>(http::parse_error_response(response));
-  auto value = parse_json(response.body, kMaxAnswer);
-  if (!value)
-    return fail(Code::corrupt, "the broker's answer cannot be read: " + value.error().message);
-  return value;
+  return from_broker(parse_json(response.body, kMaxAnswer));
 }
 
 Result<json::value> Api::call(http::Request request, std::chrono::milliseconds deadline) const {
@@ -58,9 +55,7 @@ Result<Seconds> check_realm(const Context& context, const Api& api) {
   const std::string theirs = object.string("realm"), key = object.string("ca_public_key"),
                     time = object.string("now");
   const auto duration = object.optional_integer("duration");
-  if (!object.ok())
-    return fail(Code::corrupt,
-                "the broker's answer cannot be read: " + object.finish().error().message);
+  if (!object.ok()) return from_broker<Seconds>(tl::unexpected<Error>(object.finish().error()));
   if (theirs != realm)
     return fail(Code::wrong_realm, "this broker serves the realm " + theirs + ", not " + realm,
                 "is it the right broker? see " + context.paths().config);

@@ -22,6 +22,16 @@ constexpr std::chrono::seconds kActivateDeadline{
 // of their own.
 Result<json::value> read_answer(const http::Response& response);
 
+// What cannot be read in an answer is the broker's fault, not the caller's input: kind `usage`
+// becomes `corrupt`.
+template <typename T>
+Result<T> from_broker(Result<T> result) {
+  if (!result && kind(result.error().code) == Kind::usage)
+    return fail(Code::corrupt, "the broker's answer cannot be read: " + result.error().message,
+                "are broker and jitwg of the same version?");
+  return result;
+}
+
 class Api {
  public:
   explicit Api(std::string broker) : broker_(std::move(broker)) {}

@@ -30,12 +30,11 @@ Result<Question> read_question(const Context& context, const Api& api, const Ses
   JsonObject object(answer, "request");
   const json::value* request = object.value("request");
   const json::value* access = object.value("access");
-  if (!object.ok())
-    return fail(Code::corrupt,
-                "the broker's answer cannot be read: " + object.finish().error().message);
-  JITWG_ASSIGN(const ssh::SignedDocument document, parse_document(*request, "request"));
-  JITWG_ASSIGN(const ssh::PublicKey key, ssh::verify(document, kStatementNamespace));
-  JITWG_ASSIGN(Statement statement, parse_statement(document.body));
+  if (!object.ok()) return from_broker<Question>(tl::unexpected<Error>(object.finish().error()));
+  JITWG_ASSIGN(const ssh::SignedDocument document,
+               from_broker(parse_document(*request, "request")));
+  JITWG_ASSIGN(const ssh::PublicKey key, from_broker(ssh::verify(document, kStatementNamespace)));
+  JITWG_ASSIGN(Statement statement, from_broker(parse_statement(document.body)));
   auto* parsed = std::get_if<RequestStatement>(&statement);
   if (parsed == nullptr || parsed->session != id)
     return fail(Code::wrong_request, "the broker showed another request than the one asked for",
@@ -43,7 +42,7 @@ Result<Question> read_question(const Context& context, const Api& api, const Ses
   if (parsed->head.realm != realm)
     return fail(Code::wrong_realm,
                 "the request is of the realm " + parsed->head.realm + ", not " + realm);
-  JITWG_ASSIGN(Access resolved, parse_access(*access));
+  JITWG_ASSIGN(Access resolved, from_broker(parse_access(*access)));
   return Question{std::move(*parsed), sha256_hex(document.body), key.fingerprint(),
                   std::move(resolved)};
 }

@@ -26,7 +26,7 @@ Result<Grant> find_session(const Context& context, const std::string& word) {
   }
   if (newest) return *newest;
   if (!looks_like_id(word))
-    return fail(Code::not_live, "no live session reaches " + word,
+    return fail(Code::unknown_session, "no live session reaches " + word,
                 "jitwg up " + word + " --reason … opens one");
   JITWG_ASSIGN(const SessionFiles files, resolve_local(context, word));
   JITWG_ASSIGN(Verified verified, files.load_activation(ca, realm, context.now()));

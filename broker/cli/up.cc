@@ -53,8 +53,7 @@ Result<Ended> wait_for_decision(const Context& context, SessionWatch& watch,
     JITWG_ASSIGN(const Seconds patience, parse_duration(context.option("timeout")));
     give_up = context.now() + patience;
   }
-  const std::string sentence =
-      "waiting for approval of " + session.session.str() + who_may_approve(context, session);
+  const std::string sentence = "waiting for approval" + who_may_approve(context, session);
   Progress progress(context);
   const WallTime start = context.now();
   bool told = false;
@@ -154,7 +153,9 @@ Result<Requested> start(const Context& context, const Api& api) {
     if (SessionId::parse(word) || files.error().code == Code::ambiguous_id)
       return tl::unexpected<Error>(files.error());
   }
-  return make_request(context, api, word);
+  auto requested = make_request(context, api, word);
+  if (requested) context.note("session " + requested->files.id().str());
+  return requested;
 }
 
 }  // namespace
@@ -189,7 +190,12 @@ Result<int> run_up(Context& context) {
     context.print(activated.session.all, describe_files(files, activated.verified.grant));
     return 0;
   }
-  JITWG_TRY(bring_up(files));
+  if (auto up = bring_up(files); !up) {
+    const std::string end = files.id().short_form();
+    up.error().hint +=
+        "; the session is live: jitwg up " + end + " tries again, jitwg return " + end + " ends it";
+    return tl::unexpected<Error>(std::move(up.error()));
+  }
   const bool detach = context.has("detach");
   context.print(activated.session.all,
                 describe_opened(activated.verified.grant, context.now(), detach));
