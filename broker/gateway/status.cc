@@ -1,13 +1,13 @@
 #include "broker/gateway/status.h"
 
-#include <fmt/format.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <map>
+#include <optional>
 
 #include "broker/base/encoding.h"
-#include "broker/base/json.h"
 #include "broker/base/limits.h"
 #include "broker/os/file.h"
 #include "broker/os/service.h"
@@ -39,6 +39,23 @@ std::string addresses_of(const wireguard::Peer& peer) {
 
 std::string time_left(WallTime end, WallTime now) {
   return end > now ? render_duration(end - now) : "ended";
+}
+
+std::string time_since(const std::optional<WallTime>& then, WallTime now) {
+  if (!then) return "never";
+  return *then < now ? render_duration(now - *then) + " ago" : "now";
+}
+
+std::string row_of(const std::array<std::string, 7>& cells) {
+  constexpr size_t kWidths[] = {36, 12, 16, 26, 10, 14, 0};
+  std::string row;
+  for (size_t i = 0; i < cells.size(); ++i) {
+    row += cells[i];
+    if (i + 1 == cells.size()) break;
+    if (cells[i].size() < kWidths[i]) row.append(kWidths[i] - cells[i].size(), ' ');
+    row += "  ";
+  }
+  return row + "\n";
 }
 
 }  // namespace
@@ -92,25 +109,21 @@ json::array render_status(const wireguard::Interface& interface, const std::vect
 
 std::string render_status_table(const wireguard::Interface& interface,
                                 const std::vector<Grant>& grants, WallTime now) {
-  constexpr const char* kRow = "{:<36}  {:<12}  {:<16}  {:<20}  {:<10}  {:<14}  {}\n";
+  if (interface.peers.empty()) return "no tunnels\n";
   const auto known = by_key(grants);
-  std::string text = fmt::format(kRow, "SESSION", "PERSON", "TARGET", "ADDRESS", "TIME LEFT",
-                                 "HANDSHAKE", "RECEIVED/SENT");
+  std::string text =
+      row_of({"SESSION", "PERSON", "TARGET", "ADDRESS", "TIME LEFT", "HANDSHAKE", "RECEIVED/SENT"});
   for (const wireguard::Peer& peer : interface.peers) {
     const auto found = known.find(peer.key.str());
     const Grant* grant = found == known.end() ? nullptr : found->second;
-    const std::string handshake = !peer.last_handshake ? "never"
-                                  : *peer.last_handshake < now
-                                      ? render_duration(now - *peer.last_handshake) + " ago"
-                                      : "now";
-    text += fmt::format(
-        kRow, grant ? grant->session.str() : "- (key " + peer.key.str().substr(0, 12) + "…)",
-        grant ? escape_for_terminal(grant->person) : "-",
-        grant ? escape_for_terminal(grant->target) : "-", addresses_of(peer),
-        grant ? time_left(grant->not_after, now) : "-", handshake,
-        fmt::format("{}/{}", peer.rx, peer.tx));
+    text += row_of(
+        {grant ? grant->session.str() : "- (key " + peer.key.str().substr(0, 12) + "...)",
+         grant ? escape_for_terminal(grant->person) : "-",
+         grant ? escape_for_terminal(grant->target) : "-", addresses_of(peer),
+         grant ? time_left(grant->not_after, now) : "-", time_since(peer.last_handshake, now),
+         std::to_string(peer.rx) + "/" + std::to_string(peer.tx)});
   }
-  return interface.peers.empty() ? "no tunnels\n" : text;
+  return text;
 }
 
 }  // namespace jitwg::gateway

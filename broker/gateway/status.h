@@ -2,10 +2,10 @@
 // running.
 #pragma once
 
-#include <boost/json/value.hpp>
 #include <string>
 #include <vector>
 
+#include "broker/base/json.h"
 #include "broker/gateway/wireguard.h"
 #include "broker/session/grant.h"
 
@@ -19,8 +19,7 @@ Result<std::vector<Grant>> load_grants(const std::string& state_dir, const ssh::
 // [{"session","public_key","address":[…],"not_after","person","target","last_handshake","rx","tx"}],
 // one a peer the kernel holds; of a peer that no grant names, session, not_after, person and target
 // are null.
-boost::json::array render_status(const wireguard::Interface& interface,
-                                 const std::vector<Grant>& grants);
+json::array render_status(const wireguard::Interface& interface, const std::vector<Grant>& grants);
 // The same for people, with the time that is left.
 std::string render_status_table(const wireguard::Interface& interface,
                                 const std::vector<Grant>& grants, WallTime now);
