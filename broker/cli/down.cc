@@ -1,3 +1,4 @@
+#include "broker/cli/access.h"
 #include "broker/cli/commands.h"
 #include "broker/cli/context.h"
 #include "broker/cli/session_ref.h"
@@ -28,11 +29,14 @@ Result<int> run_down(Context& context) {
   JITWG_ASSIGN(const SessionFiles files, context.arguments().empty()
                                              ? the_only_one(context)
                                              : resolve_local(context, context.arguments()[0]));
-  JITWG_TRY(take_down(files));
+  const bool over = files.meta().is_over();
+  JITWG_TRY(over ? clear_away(context, files) : take_down(files));
   const std::string interface = interface_name(files.id());
+  const std::string rest =
+      over ? "; the session is over"
+           : "; the session itself goes on: jitwg return " + files.id().short_form() + " ends it";
   context.print({{"session", files.id().str()}, {"interface", interface}, {"up", false}},
-                interface + " is down; the session itself goes on: jitwg return " +
-                    files.id().short_form() + " ends it\n");
+                interface + " is down" + rest + "\n");
   return 0;
 }
 

@@ -12,31 +12,44 @@ namespace jitwg::cli {
 namespace {
 
 // The newest live session of that target, otherwise the session whose ID ends so.
-Result<Grant> find_session(const Context& context, const std::string& word) {
+Result<SessionFiles> find_session(const Context& context, const std::string& word) {
   JITWG_ASSIGN(const ssh::PublicKey ca, context.ca());
   JITWG_ASSIGN(const std::string realm, context.realm());
-  std::optional<Grant> newest;
+  std::optional<std::pair<WallTime, SessionFiles>> newest;
   for (const SessionFiles& files : local_sessions(context.paths().state)) {
     if (files.meta().is_over()) continue;
     const auto verified = files.load_activation(ca, realm, context.now());
     if (!verified || verified->grant.target != word) continue;
-    if (!newest || std::tie(newest->not_before, newest->session) <
-                       std::tie(verified->grant.not_before, verified->grant.session))
-      newest = verified->grant;
+    // Oldest first: a later one of the same second wins.
+    if (!newest || newest->first <= verified->grant.not_before)
+      newest.emplace(verified->grant.not_before, files);
   }
-  if (newest) return *newest;
-  if (!looks_like_id(word))
-    return fail(Code::unknown_session, "no live session reaches " + word,
-                "jitwg up " + word + " --reason … opens one");
-  JITWG_ASSIGN(const SessionFiles files, resolve_local(context, word));
-  JITWG_ASSIGN(Verified verified, files.load_activation(ca, realm, context.now()));
-  return std::move(verified.grant);
+  if (newest) return newest->second;
+  if (looks_like_id(word)) return resolve_local(context, word);
+  return fail(Code::unknown_session, "no live session reaches " + word,
+              "jitwg up " + word + " --reason … opens one");
+}
+
+// A session that somebody ended has no tunnel any more, and WireGuard says nothing: without asking,
+// ssh would hang. A broker that is away is no reason not to try.
+Result<void> check_live(const Context& context, const SessionFiles& files) {
+  const auto session = read_own(context, Api(context.broker()), files);
+  if (!session && kind(session.error().code) != Kind::unavailable)
+    return tl::unexpected<Error>(session.error());
+  if (session)
+    if (const auto refusal = refusal_of(*session)) return tl::unexpected<Error>(*refusal);
+  return {};
 }
 
 }  // namespace
 
 Result<int> run_ssh(Context& context) {
-  JITWG_ASSIGN(const Grant grant, find_session(context, context.arguments()[0]));
+  JITWG_ASSIGN(const SessionFiles files, find_session(context, context.arguments()[0]));
+  JITWG_TRY(check_live(context, files));
+  JITWG_ASSIGN(const ssh::PublicKey ca, context.ca());
+  JITWG_ASSIGN(const std::string realm, context.realm());
+  JITWG_ASSIGN(const Verified verified, files.load_activation(ca, realm, context.now()));
+  const Grant& grant = verified.grant;
   if (!grant.login)
     return fail(Code::no_jump_host,
                 grant.target + " has no login: it is reached through the tunnel only");

@@ -63,6 +63,7 @@ Result<std::string> render_ssh_config(std::vector<SshSession> sessions) {
     JITWG_ASSIGN(const std::string key, quoted(session.directory + "/id"));
     JITWG_ASSIGN(const std::string certificate, quoted(session.directory + "/id-cert.pub"));
     JITWG_ASSIGN(const std::string known_hosts, quoted(session.directory + "/known_hosts"));
+    // A tunnel that was cut says nothing: ssh finds out by its own questions, within 20 seconds.
     // Multiplexing is off: a master's socket is named by host and user, which two sessions share,
     // and a login through another session's connection would count as that session's.
     text += fmt::format(
@@ -87,7 +88,8 @@ Result<std::string> render_ssh_config(std::vector<SshSession> sessions) {
         "  ProxyCommand none\n"
         "  ControlMaster no\n"
         "  ControlPath none\n"
-        "  ServerAliveInterval 15\n"
+        "  ConnectTimeout 15\n"
+        "  ServerAliveInterval 5\n"
         "  ServerAliveCountMax 3\n",
         grant.session.str(), grant.target, render_time(grant.not_after), hosts, way->to.str(),
         *grant.login, way->from.str(), key, certificate, alias(*way->jump), known_hosts);

@@ -32,7 +32,8 @@ TEST(SshConfig, PinsAllThatSshNeeds) {
             "  ProxyCommand none\n"
             "  ControlMaster no\n"
             "  ControlPath none\n"
-            "  ServerAliveInterval 15\n"
+            "  ConnectTimeout 15\n"
+            "  ServerAliveInterval 5\n"
             "  ServerAliveCountMax 3\n");
   EXPECT_EQ(render_known_hosts(sample.grant), "jitwg-jump1 " + sample.host.str() + "\n");
 }
