@@ -1,7 +1,5 @@
 #include "broker/cli/api.h"
 
-#include <fmt/format.h>
-
 #include "broker/base/limits.h"
 #include "broker/cli/context.h"
 #include "broker/transport/client.h"
@@ -67,9 +65,8 @@ Result<Seconds> check_realm(const Context& context, const Api& api) {
   if (const auto now = parse_time(time)) {
     const Seconds off = context.now() - *now;
     if (off > limits::kNodeClockSkew || -off > limits::kNodeClockSkew)
-      context.note(fmt::format("this machine's clock is {} {} the broker's",
-                               render_duration(std::chrono::abs(off)),
-                               off.count() > 0 ? "ahead of" : "behind"));
+      context.note("this machine's clock is " + render_duration(std::chrono::abs(off)) +
+                   (off.count() > 0 ? " ahead of the broker's" : " behind the broker's"));
   }
   return duration && *duration > 0 ? Seconds(*duration) : kDefaultDuration;
 }

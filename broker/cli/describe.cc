@@ -1,7 +1,5 @@
 #include "broker/cli/describe.h"
 
-#include <fmt/format.h>
-
 #include "broker/base/encoding.h"
 #include "broker/cli/context.h"
 #include "broker/cli/login.h"
@@ -15,7 +13,7 @@ namespace {
 
 std::string state_words(const SessionObject& session, WallTime now) {
   std::string text(name(session.state));
-  if (session.close_reason) text += fmt::format(" ({})", name(*session.close_reason));
+  if (session.close_reason) text += " (" + std::string(name(*session.close_reason)) + ")";
   if (session.state == State::active && session.not_after)
     text += ", " + time_left(*session.not_after, now);
   if (session.state == State::closing) text += ", until every node has shown its evidence";
@@ -79,8 +77,9 @@ std::string describe_list(const std::vector<SessionObject>& sessions, WallTime n
 
 std::string describe_opened(const Grant& grant, WallTime now, bool detached) {
   const std::string id = grant.session.str(), end = grant.session.short_form();
-  std::string text = fmt::format("{} is open until {} ({})\n", bold(grant.target),
-                                 local_time(grant.not_after), time_left(grant.not_after, now));
+  std::string text =
+      fill("{} is open until {} ({})\n",
+           {bold(grant.target), local_time(grant.not_after), time_left(grant.not_after, now)});
   std::vector<std::pair<std::string, std::string>> fields = {
       {"session", id},
       {"interface", interface_name(grant.session)},

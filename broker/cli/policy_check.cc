@@ -1,8 +1,7 @@
-#include <fmt/format.h>
-
 #include "broker/cli/commands.h"
 #include "broker/cli/context.h"
 #include "broker/cli/policy_source.h"
+#include "broker/cli/text.h"
 #include "broker/os/file.h"
 
 namespace jitwg::cli {
@@ -17,9 +16,10 @@ Result<int> run_policy_check(Context& context) {
                  {"rules", policy.rules.size()},
                  {"denies", policy.denies.size()},
                  {"tests", policy.tests.size()}},
-                fmt::format("{}: good. {} targets, {} rules, {} denies, {} tests pass\nsha256 {}\n",
-                            path, policy.targets.size(), policy.rules.size(), policy.denies.size(),
-                            policy.tests.size(), policy.digest));
+                fill("{}: good. {} targets, {} rules, {} denies, {} tests pass\nsha256 {}\n",
+                     {path, std::to_string(policy.targets.size()),
+                      std::to_string(policy.rules.size()), std::to_string(policy.denies.size()),
+                      std::to_string(policy.tests.size()), policy.digest}));
   return 0;
 }
 

@@ -1,9 +1,8 @@
-#include <fmt/format.h>
-
 #include "broker/base/encoding.h"
 #include "broker/cli/commands.h"
 #include "broker/cli/context.h"
 #include "broker/cli/policy_source.h"
+#include "broker/cli/text.h"
 #include "broker/os/file.h"
 
 namespace jitwg::cli {
@@ -20,7 +19,8 @@ Result<int> run_policy_test(Context& context) {
     alone.tests = {test};
     const auto failures = failing_tests(alone, path);
     const std::string what =
-        fmt::format("line {}: {} reaches {}: {}", test.line, test.person, test.target, test.expect);
+        fill("line {}: {} reaches {}: {}",
+             {std::to_string(test.line), test.person, test.target, test.expect});
     lines += escape_for_terminal((failures.empty() ? "ok    " : "FAIL  ") + what) + "\n";
     for (const std::string& failure : failures)
       lines += "      " + escape_for_terminal(failure) + "\n";
@@ -36,7 +36,8 @@ Result<int> run_policy_test(Context& context) {
   if (failed == 0 || !context.json()) context.print(results, lines);
   if (failed == 0) return 0;
   return fail(Code::bad_policy,
-              fmt::format("{}: {} of {} tests fail", path, failed, policy.tests.size()),
+              fill("{}: {} of {} tests fail",
+                   {path, std::to_string(failed), std::to_string(policy.tests.size())}),
               "mend the rules, or the tests if they expect too much");
 }
 

@@ -1,9 +1,9 @@
 #include "broker/cli/ssh_config.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <set>
+
+#include "broker/cli/text.h"
 
 namespace jitwg::cli {
 namespace {
@@ -66,7 +66,7 @@ Result<std::string> render_ssh_config(std::vector<SshSession> sessions) {
     // A tunnel that was cut says nothing: ssh finds out by its own questions, within 20 seconds.
     // Multiplexing is off: a master's socket is named by host and user, which two sessions share,
     // and a login through another session's connection would count as that session's.
-    text += fmt::format(
+    text += fill(
         "\n# {}: {} until {}\n"
         "Host {}\n"
         "  HostName {}\n"
@@ -91,8 +91,8 @@ Result<std::string> render_ssh_config(std::vector<SshSession> sessions) {
         "  ConnectTimeout 15\n"
         "  ServerAliveInterval 5\n"
         "  ServerAliveCountMax 3\n",
-        grant.session.str(), grant.target, render_time(grant.not_after), hosts, way->to.str(),
-        *grant.login, way->from.str(), key, certificate, alias(*way->jump), known_hosts);
+        {grant.session.str(), grant.target, render_time(grant.not_after), hosts, way->to.str(),
+         *grant.login, way->from.str(), key, certificate, alias(*way->jump), known_hosts});
   }
   return text;
 }

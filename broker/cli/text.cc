@@ -92,6 +92,18 @@ std::string shorten(const std::string& text, size_t most) {
   return text.substr(0, i) + "…";
 }
 
+std::string fill(std::string_view pattern, const std::vector<std::string>& values) {
+  std::string text;
+  for (const std::string& value : values) {
+    const size_t hole = pattern.find("{}");
+    JITWG_CHECK(hole != std::string_view::npos);
+    text += std::string(pattern.substr(0, hole)) + value;
+    pattern.remove_prefix(hole + 2);
+  }
+  JITWG_CHECK(pattern.find("{}") == std::string_view::npos);
+  return text + std::string(pattern);
+}
+
 std::string join(const std::vector<std::string>& words, std::string_view separator) {
   std::string text;
   for (const std::string& word : words) text += (text.empty() ? "" : std::string(separator)) + word;

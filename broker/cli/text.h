@@ -28,6 +28,9 @@ std::string render_table(const std::vector<std::vector<std::string>>& rows);
 // Cuts to `most` code points, with an ellipsis for the rest.
 std::string shorten(const std::string& text, size_t most);
 
+// The pattern with each "{}" replaced by the next value; as many of the one as of the other.
+std::string fill(std::string_view pattern, const std::vector<std::string>& values);
+
 std::string join(const std::vector<std::string>& words, std::string_view separator);
 
 }  // namespace jitwg::cli

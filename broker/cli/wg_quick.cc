@@ -1,10 +1,9 @@
 #include "broker/cli/wg_quick.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 #include "broker/base/number.h"
+#include "broker/cli/text.h"
 
 namespace jitwg::cli {
 namespace {
@@ -48,7 +47,8 @@ std::vector<Prefix> tunnel_destinations(const Grant& grant) {
 
 std::string render_wg_quick(const Grant& grant, std::string_view private_key) {
   const std::string device = interface_name(grant.session);
-  const uint32_t table = routing_table(grant.session), metric = route_metric(grant);
+  const std::string table = std::to_string(routing_table(grant.session));
+  const std::string metric = std::to_string(route_metric(grant));
 
   std::vector<std::string> addresses, allowed, fresh, up, down;
   for (const Prefix& prefix : grant.address) addresses.push_back(prefix.str());
@@ -57,39 +57,38 @@ std::string render_wg_quick(const Grant& grant, std::string_view private_key) {
     const IpAddress* from = inner_address(grant, family);
     if (from == nullptr) continue;  // a scope entry of a family the tunnel has no address in
     allowed.push_back(to.str());
-    const std::string route = fmt::format("{} dev {} src {}", to.str(), device, from->str());
-    for (const std::string& where :
-         {fmt::format("table {}", table), fmt::format("metric {}", metric)}) {
-      up.push_back(fmt::format("ip -{} route add {} {}", family, route, where));
+    const std::string version = std::to_string(family);
+    const std::string route = fill("{} dev {} src {}", {to.str(), device, from->str()});
+    for (const std::string& where : {"table " + table, "metric " + metric}) {
+      up.push_back(fill("ip -{} route add {} {}", {version, route, where}));
       // The kernel has dropped routes of a link that is down: their absence must not keep the
       // interface.
-      down.push_back(
-          fmt::format("ip -{} route del {} {} 2>/dev/null || true", family, route, where));
+      down.push_back(fill("ip -{} route del {} {} 2>/dev/null || true", {version, route, where}));
     }
   }
   // Rules come last: if a hook fails, wg-quick removes the interface and its routes, but would
   // leave a rule. One left by an interface that was removed behind wg-quick's back goes first.
   for (const Prefix& prefix : grant.address) {
-    const std::string rule = fmt::format("from {} table {}", prefix.address.str(), table);
-    const int family = prefix.address.family;
-    const std::string drop = fmt::format("ip -{} rule del {} 2>/dev/null || true", family, rule);
+    const std::string rule = fill("from {} table {}", {prefix.address.str(), table});
+    const std::string version = std::to_string(prefix.address.family);
+    const std::string drop = fill("ip -{} rule del {} 2>/dev/null || true", {version, rule});
     fresh.push_back(drop);
-    up.push_back(fmt::format("ip -{} rule add {}", family, rule));
+    up.push_back(fill("ip -{} rule add {}", {version, rule}));
     down.insert(down.begin(), drop);
   }
 
-  std::string text = fmt::format(
+  std::string text = fill(
       "# jitwg session {}: {} reaches {} until {}.\n"
       "# Written from the signed grant; changes are lost.\n"
       "[Interface]\nPrivateKey = {}\nAddress = {}\nTable = off\n",
-      grant.session.str(), grant.person, grant.target, render_time(grant.not_after), private_key,
-      fmt::join(addresses, ", "));
+      {grant.session.str(), grant.person, grant.target, render_time(grant.not_after),
+       std::string(private_key), join(addresses, ", ")});
   for (const std::string& line : fresh) text += "PreUp = " + line + "\n";
   for (const std::string& line : up) text += "PostUp = " + line + "\n";
   for (const std::string& line : down) text += "PreDown = " + line + "\n";
-  text += fmt::format(
-      "\n[Peer]\nPublicKey = {}\nEndpoint = {}\nAllowedIPs = {}\nPersistentKeepalive = 25\n",
-      grant.gateway.wireguard_key, grant.gateway.endpoint.str(), fmt::join(allowed, ", "));
+  text +=
+      fill("\n[Peer]\nPublicKey = {}\nEndpoint = {}\nAllowedIPs = {}\nPersistentKeepalive = 25\n",
+           {grant.gateway.wireguard_key, grant.gateway.endpoint.str(), join(allowed, ", ")});
   return text;
 }
 

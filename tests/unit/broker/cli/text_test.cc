@@ -36,6 +36,12 @@ TEST(Text, TablesAlignAndEscape) {
             "5\n");
 }
 
+TEST(Text, FillsHolesInOrderAndNotTwice) {
+  EXPECT_EQ(fill("a {} b {}.", {"1", "{}"}), "a 1 b {}.");
+  EXPECT_DEATH(fill("{}", {}), "broken invariant");
+  EXPECT_DEATH(fill("", {"1"}), "broken invariant");
+}
+
 TEST(Text, ShortensByCharacters) {
   EXPECT_EQ(shorten("äöü", 3), "äöü");
   EXPECT_EQ(shorten("äöüß", 3), "äö…");
