@@ -1,12 +1,11 @@
 #include "pam_jitwg/ask.h"
 
-#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -17,7 +16,7 @@ using Clock = std::chrono::steady_clock;
 
 class Socket {
  public:
-  Socket() : fd_(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) {}
+  Socket() : fd_(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)) {}
   ~Socket() {
     if (fd_ >= 0) ::close(fd_);
   }
@@ -29,23 +28,28 @@ class Socket {
   int fd_;
 };
 
-int remaining_ms(Clock::time_point end) {
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - Clock::now()).count();
-  return static_cast<int>(std::max<decltype(left)>(left, 0));
+// What is left until `end`, for the next call that may wait; connect(2) waits by the sending one.
+// Signals of the host program only make us try again with less.
+bool allow_wait(int fd, Clock::time_point end) {
+  const auto left = std::chrono::ceil<std::chrono::microseconds>(end - Clock::now()).count();
+  if (left <= 0) return false;  // and never 0, which would mean no limit
+  const timeval t{left / 1000000, left % 1000000};
+  return ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t) == 0 &&
+         ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof t) == 0;
 }
 
-// False when the time is over. Signals of the host program only make it look again.
-bool wait_for(int fd, short events, Clock::time_point end) {
-  while (true) {
-    pollfd p{fd, events, 0};
-    const int left = remaining_ms(end);
-    const int n = ::poll(&p, 1, left);
-    if (n > 0) return true;
-    if (left == 0 || (n < 0 && errno != EINTR)) return false;
-  }
+template <typename Call>
+ssize_t in_time(int fd, Clock::time_point end, Call call) {
+  ssize_t result = -1;
+  do {
+    if (!allow_wait(fd, end)) return -1;
+    result = call();
+  } while (result < 0 && errno == EINTR);
+  return result;
 }
 
-const char* connect_in_time(int fd, const Server& server, Clock::time_point end) {
+// Why not, or nullptr.
+const char* connect_to(int fd, const Server& server, Clock::time_point end) {
   struct stat st {};
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -55,13 +59,9 @@ const char* connect_in_time(int fd, const Server& server, Clock::time_point end)
     return "there is no socket: jitwg-hostd does not run";
   if (!S_ISSOCK(st.st_mode) || st.st_uid != server.owner)
     return "what stands at the socket's path is not root's socket";
-  // A full backlog is EAGAIN, and nothing to poll for: look again shortly.
-  while (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-    if (errno != EAGAIN && errno != EINTR)
-      return "nobody listens on the socket: jitwg-hostd does not run";
-    if (remaining_ms(end) == 0) return "jitwg-hostd is too busy";
-    ::poll(nullptr, 0, std::min(remaining_ms(end), 10));
-  }
+  const auto* name = reinterpret_cast<const sockaddr*>(&address);
+  if (in_time(fd, end, [&] { return ::connect(fd, name, sizeof address); }) != 0)
+    return "jitwg-hostd does not run, or takes no question";
   ucred peer{};
   socklen_t size = sizeof peer;
   if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.uid != server.owner)
@@ -82,21 +82,15 @@ std::optional<Answer> ask(const Server& server, const Question& question,
   if (!packet) return give_up("the question does not fit a packet");
   const Socket socket;
   if (socket.get() < 0) return give_up("no socket to be had");
-  if (const char* reason = connect_in_time(socket.get(), server, end)) return give_up(reason);
-
-  while (::send(socket.get(), packet->data(), packet->size(), MSG_NOSIGNAL) < 0) {
-    if (errno != EAGAIN && errno != EINTR) return give_up("jitwg-hostd hung up");
-    if (!wait_for(socket.get(), POLLOUT, end)) return give_up("jitwg-hostd takes no question");
-  }
+  const int fd = socket.get();
+  if (const char* reason = connect_to(fd, server, end)) return give_up(reason);
+  if (in_time(fd, end, [&] { return ::send(fd, packet->data(), packet->size(), MSG_NOSIGNAL); }) <
+      0)
+    return give_up("jitwg-hostd takes no question");
   std::string bytes(kPacketBytes + 1, '\0');
-  while (true) {
-    if (!wait_for(socket.get(), POLLIN, end)) return give_up("jitwg-hostd does not answer");
-    const ssize_t n = ::recv(socket.get(), bytes.data(), bytes.size(), 0);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR)) continue;
-    if (n <= 0) return give_up("jitwg-hostd hung up without an answer");
-    bytes.resize(static_cast<size_t>(n));
-    break;
-  }
+  const ssize_t n = in_time(fd, end, [&] { return ::recv(fd, bytes.data(), bytes.size(), 0); });
+  if (n <= 0) return give_up("jitwg-hostd does not answer");
+  bytes.resize(static_cast<size_t>(n));
   auto answer = parse_answer(bytes);
   if (!answer) return give_up("jitwg-hostd's answer makes no sense");
   return answer;

@@ -41,11 +41,4 @@ std::string first_word(std::string_view ssh_connection) {
   return std::string(ssh_connection.substr(0, ssh_connection.find(' ')));
 }
 
-std::string render_left(int64_t seconds) {
-  if (seconds < 60) return std::to_string(seconds) + "s";
-  const int64_t minutes = seconds / 60;
-  if (minutes < 60) return std::to_string(minutes) + "m";
-  return std::to_string(minutes / 60) + "h " + std::to_string(minutes % 60) + "m";
-}
-
 }  // namespace jitwg::pam

@@ -26,7 +26,4 @@ std::optional<std::string> certificate_of(std::string_view auth_info);
 // four words.
 std::string first_word(std::string_view ssh_connection);
 
-// "1h 29m", "4m", "45s": the time left, rounded down, for people.
-std::string render_left(int64_t seconds);
-
 }  // namespace jitwg::pam

@@ -47,23 +47,19 @@ bool parse_uids(std::string_view list, ManagedRules& rules) {
   return true;
 }
 
-enum class Read { ok, missing, bad };
-
-Read read_believed(const std::string& path, uid_t owner, std::string& text) {
+// No value if it may not be believed; empty if there is none.
+std::optional<std::string> read_believed(const std::string& path, uid_t owner) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-  if (fd < 0) return errno == ENOENT ? Read::missing : Read::bad;
+  if (fd < 0) return errno == ENOENT ? std::optional<std::string>("") : std::nullopt;
+  std::optional<std::string> text;
   struct stat st {};
-  Read result = Read::bad;
   if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == owner && (st.st_mode & 022) == 0 &&
       static_cast<size_t>(st.st_size) <= kFileBytes) {
-    char buffer[4096];
-    ssize_t n = 0;
-    while ((n = ::read(fd, buffer, sizeof buffer)) > 0 && text.size() <= kFileBytes)
-      text.append(buffer, static_cast<size_t>(n));
-    if (n == 0) result = Read::ok;
+    text.emplace(static_cast<size_t>(st.st_size), '\0');
+    if (::read(fd, text->data(), text->size()) != st.st_size) text.reset();
   }
   ::close(fd);
-  return result;
+  return text;
 }
 
 }  // namespace
@@ -110,20 +106,14 @@ bool is_managed(const std::optional<ManagedRules>& rules, const std::optional<ui
 }
 
 bool is_managed(const ManagedFiles& files, std::string_view user, std::string* why) {
-  const auto complain = [why](std::string text) {
-    if (why != nullptr) *why = std::move(text);
-  };
-  std::string rules_text, passwd;
-  const Read read = read_believed(files.managed, files.owner, rules_text);
-  std::optional<ManagedRules> rules;
-  if (read != Read::bad)
-    rules = parse_managed(rules_text);  // nothing in it when missing: the default
-  if (!rules)
-    complain(files.managed +
-             " is unreadable, writable by others or malformed: everybody is managed");
-  std::optional<uid_t> uid;
-  if (read_believed(files.passwd, files.owner, passwd) == Read::ok) uid = find_uid(passwd, user);
-  if (rules && !uid) complain(files.passwd + " does not name this user: managed");
+  const auto text = read_believed(files.managed, files.owner);
+  const auto passwd = read_believed(files.passwd, files.owner);
+  const auto rules = text ? parse_managed(*text) : std::nullopt;
+  const auto uid = passwd ? find_uid(*passwd, user) : std::nullopt;
+  if (why != nullptr && !rules)
+    *why = files.managed + " is unreadable, writable by others or malformed: everybody is managed";
+  else if (why != nullptr && !uid)
+    *why = files.passwd + " does not name this user: managed";
   return is_managed(rules, uid, user);
 }
 

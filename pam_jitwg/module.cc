@@ -65,7 +65,7 @@ bool mark_session(const Call& call, const Answer& answer) {
     std::free(limit);
     return false;
   }
-  tell(call, false, "jitwg: session " + answer.session + ": " + render_left(left) + " left.");
+  tell(call, false, answer.text);  // the time left
   return true;
 }
 

@@ -55,7 +55,8 @@ std::string render_lines(std::initializer_list<Field> fields);
 // The first line, then each of `fields` exactly once, in any order, and nothing else.
 bool parse_lines(std::string_view packet, std::initializer_list<Field> fields);
 
-// 36 characters in the shape of a UUID: what a session must look like before it is printed.
+// 36 characters of a UUID's alphabet, so that printing it can say nothing else. Which session,
+// hostd has judged.
 bool is_session_id(std::string_view text);
 
 }  // namespace jitwg::pam

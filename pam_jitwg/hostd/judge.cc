@@ -172,6 +172,9 @@ Judgement judge(const Question& question, const Facts& facts) {
     judgement.session = (*decided)->session;
     answer = {true, "ok", (*decided)->session.str(),
               (*decided)->not_after.time_since_epoch().count(), ""};
+    if (question.phase == Phase::open)
+      answer.text = "jitwg: session " + answer.session + ": " +
+                    render_duration((*decided)->not_after - facts.now) + " left";
     return judgement;
   }
   const Error& error = decided.error();

@@ -96,7 +96,7 @@ def test_account_allowed(places):
 
 
 def test_open_asks_with_certificate_and_client_and_marks_the_session(places):
-    places.answers(answer())
+    places.answers(answer(text=f"jitwg: session {SESSION}: 1h 29m left."))
     result = places.pam("open_session", "close_session")
     assert result.returncode == 0, result
     assert places.hostd.questions == [
@@ -104,7 +104,7 @@ def test_open_asks_with_certificate_and_client_and_marks_the_session(places):
         "jitwg1\nphase=close\nuser=alice\n",
     ]
     said = result.stdout + result.stderr
-    assert f"jitwg: session {SESSION}: 1h " in said
+    assert f"jitwg: session {SESSION}: 1h 29m left." in said
     limit, session = re.search(r"probe limit=(\S+) id=(\S+)", said).groups()
     assert session == SESSION
     assert 5300 < int(limit) <= 5400
@@ -260,7 +260,7 @@ def test_debug_changes_nothing(places):
 
 
 def test_silent_is_silent(places):
-    places.answers(answer())
+    places.answers(answer(text="1h left"))
     result = places.pam("open_session(PAM_SILENT)")
     assert result.returncode == 0 and "left" not in result.stdout + result.stderr
 

@@ -55,11 +55,5 @@ TEST(Login, clientAddress) {
     EXPECT_EQ(first_word(bad), "") << bad;
 }
 
-TEST(Login, timeLeft) {
-  EXPECT_EQ(render_left(5), "5s");
-  EXPECT_EQ(render_left(119), "1m");
-  EXPECT_EQ(render_left(5399), "1h 29m");
-}
-
 }  // namespace
 }  // namespace jitwg::pam

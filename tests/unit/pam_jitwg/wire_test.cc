@@ -64,7 +64,7 @@ TEST(Wire, answersThatAreNone) {
            head + "allow\ncode=ok\nsession=" + kSession +
                "\nnot_after=99999999999999999999\ntext=\n",
            head + "allow\ncode=ok\nsession=" + kSession + ",root\nnot_after=1\ntext=\n",
-           head + "allow\ncode=ok\nsession=" + std::string(36, 'a') + "\nnot_after=1\ntext=\n",
+           head + "allow\ncode=ok\nsession=" + std::string(35, 'a') + "\nnot_after=1\ntext=\n",
            head + "allow\ncode=ok\nsession=" + kSession + "\nnot_after=1\ntext=\x1b[2J\n",
            head + "allow\ncode=\nsession=" + kSession + "\nnot_after=1\ntext=\n",
            head + "allow" + tail + std::string(kPacketBytes, ' '),

@@ -67,6 +67,7 @@ TEST_F(Judge, aWholeLogin) {
   const Judgement last = open(session, first.remember);
   ASSERT_FALSE(last.refusal) << last.answer.text;
   EXPECT_EQ(last.grant->session, session.grant.session);
+  EXPECT_EQ(last.answer.text, "jitwg: session " + session.grant.session.str() + ": 59m left");
 }
 
 TEST_F(Judge, onlySshdAndRootAsk) {
