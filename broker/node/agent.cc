@@ -3,7 +3,9 @@
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
+#include <functional>
 #include <list>
+#include <map>
 
 #include "broker/base/encoding.h"
 #include "broker/node/alarm.h"
@@ -220,25 +222,32 @@ asio::awaitable<void> Agent::Impl::report_loop() {
   }
 }
 
-// False: something is left to be tried again. One that the broker refuses holds up no other.
+// False: something is left to be tried again. The newest finding goes first, also one that comes up
+// meanwhile: somebody waits for it, whereas after a reconnect thousands may only confirm what was.
+// A report that the broker refuses holds up no other.
 asio::awaitable<bool> Agent::Impl::hand_in_reports(http::Client& client) {
-  const auto owed = book->owed();
+  const uint64_t newest = book->last_owed();
+  std::map<uint64_t, SessionId, std::greater<>> queue;
+  for (const auto& [session, report] : book->owed()) queue.emplace(report.number, session);
   bool all_taken = true;
-  for (const auto& [session, report] : owed) {
+  for (const auto& [number, session] : queue) {
+    const auto owed = book->owed().find(session);
+    if (owed == book->owed().end() || owed->second.number != number) continue;
     http::Request request =
-        make_request("/v1/report", render_report({make_head(), session, report.finding}));
+        make_request("/v1/report", render_report({make_head(), session, owed->second.finding}));
     const Result<http::Response> response =
         co_await client.call(std::move(request), config.timings.call);
     if (stopped || !response) co_return false;
     if (response->status == 200) {
-      book->reported(session, report.number);
-      continue;
+      book->reported(session, number);
+    } else {
+      all_taken = false;
+      if (book->complain_once(session, number))
+        log(Level::warning, "the broker refuses a report, trying again: " +
+                                http::parse_error_response(*response).render() +
+                                " session=" + session.str());
     }
-    all_taken = false;
-    if (book->complain_once(session, report.number))
-      log(Level::warning, "the broker refuses a report, trying again: " +
-                              http::parse_error_response(*response).render() +
-                              " session=" + session.str());
+    if (book->last_owed() != newest) co_return false;  // the alarm has rung: begin anew at once
   }
   co_return all_taken;
 }

@@ -47,6 +47,7 @@ class FakeBroker {
   std::vector<Report> reports;
   std::vector<Code> bad_documents;
   int refused_reports = 0;
+  std::function<void()> on_report;
 
  private:
   class Lines final : public http::LineSource {
@@ -92,6 +93,7 @@ class FakeBroker {
       return fail(Code::unknown_session, "not now");
     }
     reports.push_back(report);
+    if (on_report) on_report();
     return {};
   }
 
@@ -223,6 +225,22 @@ TEST_F(AgentTest, ARefusedReportIsTriedAgainAndHoldsUpNoOther) {
   ASSERT_TRUE(becomes([&] { return broker->refused_reports >= 3; }));
   broker->takes_reports = true;
   EXPECT_TRUE(becomes([&] { return broker->has(g.session, Reported::open); }));
+}
+
+TEST_F(AgentTest, TheNewestFindingIsHandedInFirst) {
+  std::vector<Entry> entries;
+  for (int i = 0; i < 20; ++i) entries.push_back(open(grant()));
+  start_broker(entries);
+  const Grant last = grant();
+  broker->on_report = [&, told = false]() mutable {
+    if (!std::exchange(told, true)) broker->send(set({open(last)}));
+  };
+  start_agent();
+  ASSERT_TRUE(becomes([&] { return broker->reports.size() == 21; }));
+  const auto place =
+      std::find_if(broker->reports.begin(), broker->reports.end(),
+                   [&](const Report& report) { return report.session == last.session; });
+  EXPECT_LT(place - broker->reports.begin(), 10) << "it does not wait for the other confirmations";
 }
 
 TEST_F(AgentTest, AReconnectConfirmsAnew) {
