@@ -108,13 +108,19 @@ asio::awaitable<Result<void>> Broker::ask_and_confirm(SessionId id, bool fresh) 
   }
   const Deadline deadline = std::chrono::steady_clock::now() + timing_.confirm_wait;
   for (;;) {
-    session = co_await change(reading(id));
-    if (!session) co_return tl::unexpected<Error>(session.error());
-    if (session->state != State::opening) co_return Result<void>();
+    std::set<std::string> missing;
+    std::function<Result<State>(Change&)> look = [&](Change& one) -> Result<State> {
+      JITWG_ASSIGN(const store::Session now, one.session(id));
+      JITWG_ASSIGN(const auto reports, one.tx.reports(id));
+      missing = unconfirmed(now, reports);
+      return now.state;
+    };
+    const Result<State> state = co_await change(std::move(look));
+    if (!state) co_return tl::unexpected<Error>(state.error());
+    if (*state != State::opening) co_return Result<void>();
     if (std::chrono::steady_clock::now() >= deadline)
-      co_return fail(Code::not_confirmed,
-                     "not confirmed in time by all of " + joined(enforcement_points(*session)),
-                     "make a new request once they are back");
+      co_return fail(Code::not_confirmed, "not confirmed in time by " + joined(missing),
+                     "make a new request once it is back");
     co_await wait_for_change(id, deadline);
   }
 }

@@ -15,22 +15,11 @@ bool is_clean(const store::Session& session, const store::NodeReport& report) {
   return evidence && node::proves_closed(role, *evidence);
 }
 
-bool all_confirmed(const store::Session& session, const std::vector<store::NodeReport>& reports) {
-  const auto is_open = [&](const std::string& node) {
-    return std::ranges::any_of(reports, [&](const store::NodeReport& report) {
-      return report.node == node && report.state == ReportState::open;
-    });
-  };
-  const auto& jump_hosts = session.access.jump_hosts;
-  return is_open(*session.gateway) &&
-         (jump_hosts.empty() || std::ranges::any_of(jump_hosts, is_open));
-}
-
 // What a node's newest word means for a session that is opening or active.
 Result<void> judge_open(Change& change, store::Session& session, const store::NodeReport& report,
                         const std::vector<store::NodeReport>& reports) {
   if (report.state == ReportState::open) {
-    if (session.state != State::opening || !session.grant || !all_confirmed(session, reports))
+    if (session.state != State::opening || !session.grant || !unconfirmed(session, reports).empty())
       return {};
     session.state = State::active;
     JITWG_TRY(
@@ -64,6 +53,21 @@ std::set<std::string> enforcement_points(const store::Session& session) {
   std::set<std::string> nodes(session.access.jump_hosts.begin(), session.access.jump_hosts.end());
   if (session.gateway) nodes.insert(*session.gateway);
   return nodes;
+}
+
+std::set<std::string> unconfirmed(const store::Session& session,
+                                  const std::vector<store::NodeReport>& reports) {
+  const auto is_open = [&](const std::string& node) {
+    return std::ranges::any_of(reports, [&](const store::NodeReport& report) {
+      return report.node == node && report.state == ReportState::open;
+    });
+  };
+  std::set<std::string> missing;
+  if (!is_open(*session.gateway)) missing.insert(*session.gateway);
+  // One jump host is enough to log in; the others follow when they can.
+  const auto& hosts = session.access.jump_hosts;
+  if (std::ranges::none_of(hosts, is_open)) missing.insert(hosts.begin(), hosts.end());
+  return missing;
 }
 
 std::set<std::string> unproven(const store::Session& session,

@@ -60,6 +60,10 @@ Result<void> fail_opening(Change& change, const SessionId& id, const Error& refu
 // A node's word about one session: wrong_node. Opens when gateway and jump host have confirmed,
 // closes when every enforcement point has shown that nothing is left.
 Result<void> take_report(Change& change, const store::NodeReport& report);
+// The nodes still to confirm before an opening session is active: its gateway, and a jump host if
+// it has any.
+std::set<std::string> unconfirmed(const store::Session& session,
+                                  const std::vector<store::NodeReport>& reports);
 // The nodes that have to show evidence; and those of them that have not.
 std::set<std::string> enforcement_points(const store::Session& session);
 std::set<std::string> unproven(const store::Session& session,

@@ -272,7 +272,10 @@ TEST_F(BrokerLoop, ANodeThatDoesNotConfirmFailsItAndNoCertificateIsHandedOut) {
   connect("gw1");
   connect("jump1", std::nullopt);
   const SessionId id = approved();
-  EXPECT_EQ(activate(id).error().code, Code::not_confirmed);
+  const auto opened = activate(id);
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().code, Code::not_confirmed);
+  EXPECT_NE(opened.error().message.find("jump1"), std::string::npos);
   EXPECT_EQ(read(id).close_reason, CloseReason::failed);
   run_until([&] { return read(id).state == State::closed; });
 }
