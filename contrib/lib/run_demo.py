@@ -157,11 +157,20 @@ def one_id(session):
         "jump host's journal": run("jump", f"journalctl -o cat JITWG_SESSION_ID={session}", silent=True),
     }
     for place, text in places.items():
-        line = next((line.strip() for line in text.splitlines() if session in line), None)
+        line = next((line.strip() for line in text.splitlines() if session in line and f"/{session}/" not in line), None)
         if line is None:
             raise Surprise(f"{place} does not name {session}:\n{text}")
-        print(f"  {place + ':':22} {line[:110]}")
+        start = max(0, line.index(session) - 60)
+        print(f"  {place + ':':22} {'…' if start else ''}{line[start:start + 110]}")
     expect(f"jw-{short}" in run("person", "ip -br link", silent=True), f"the interface is jw-{short}")
+
+
+def steal(session):
+    """A copy of the login key and its certificate on a host behind the tunnel."""
+    run("other", "mkdir -p -m 700 /tmp/stolen", silent=True)
+    for name in ("id", "id-cert.pub"):
+        text = run("person", f"cat ~alice/.local/state/jitwg/{session}/{name}", silent=True)
+        subprocess.run(command("other", f"umask 077; cat > /tmp/stolen/{name}"), input=text, text=True, check=True)
 
 
 def revoke(session):
@@ -187,13 +196,14 @@ def revoke(session):
 
 def refused(session):
     say("7. A new login is refused, with a reason.")
-    # The tunnel is gone, so the jump host cannot even be reached from outside.
-    run("person", f"timeout 10 jitwg ssh {session} -- true", "alice", want=None)
-    # From inside the management network, with the very same certificate: sshd and PAM say no.
-    copy = (f"mkdir -p /tmp/stolen && cp ~alice/.local/state/jitwg/{session}/id* /tmp/stolen/ 2>/dev/null; ls /tmp/stolen")
-    kept = run("person", copy, silent=True)
-    expect("id" not in kept.split(), "nothing secret of the ended session is left on her machine")
-    run("jump", "journalctl -o cat JITWG_EVENT=login.closed --no-pager | tail -3")
+    run("person", f"jitwg ssh {session} -- true", "alice", want=4)
+    left = run("person", f"ls ~alice/.local/state/jitwg/{session}", silent=True)
+    expect(not {"id", "wg.key"} & set(left.split()), "no key of the ended session is left on her machine")
+    print("  A thief who copied key and certificate in time, on a host that needs no tunnel, gets this:")
+    run("other", f"ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new -o IdentitiesOnly=yes -i /tmp/stolen/id alice@10.60.0.5 true",
+        want=255)  # fmt: skip
+    denied = run("jump", f"journalctl -o cat --no-pager -q JITWG_EVENT=login.denied JITWG_SESSION_ID={session}")
+    expect("ended (revoked)" in denied, "the jump host says why")
 
 
 def journal(session):
@@ -230,9 +240,11 @@ def main(arguments):
         session = ask_and_approve()
         up = open_access(session)
         one_id(session)
+        steal(session)
         revoke(session)
         wait_for(lambda: up.process.poll() is not None, "jitwg up to end")
-        show("jitwg up ended by itself, saying", up.text().splitlines()[-1] if up.lines else "")
+        say("   Her `jitwg up` has ended by itself, and took the interface down:")
+        show("", "\n".join(up.lines[-3:]))
         refused(session)
         journal(session)
         say("Done: asked, approved, opened, used, revoked, and proven to have ended.")
