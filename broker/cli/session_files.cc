@@ -84,8 +84,14 @@ Result<RequestStatement> SessionFiles::request() const {
 Result<std::string> SessionFiles::token() const {
   auto text = read_secret_file(path("token"), 256);
   if (text) return first_line(*text);
-  if (request_document())
-    return fail(Code::session_ended, "session " + id_.str() + " is over", "make a new request");
+  if (request_document()) {
+    const Meta last = meta();
+    const std::string over = "session " + id_.str() + " is over";
+    if (last.state == State::denied)
+      return fail(Code::decision_denied, over + ": it was denied", "jitwg list says by whom; make a new request");
+    return fail(Code::session_ended, over + (last.close_reason ? ": " + std::string(name(*last.close_reason)) : ""),
+                "make a new request");
+  }
   return tl::unexpected<Error>(text.error());
 }
 

@@ -75,6 +75,8 @@ std::string render_wg_quick(const Grant& grant, std::string_view private_key) {
     fresh.push_back(drop);
     up.push_back(fill("ip -{} rule add {}", {version, rule}));
     down.insert(down.begin(), drop);
+    // WireGuard says nothing when a tunnel is cut: without this, ssh and psql would hang until their own keepalives.
+    down.insert(down.begin(), fill("ss -K src {} >/dev/null 2>&1 || true", {prefix.address.str()}));
   }
 
   std::string text = fill(

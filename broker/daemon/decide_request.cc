@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "broker/base/limits.h"
 #include "broker/daemon/use_cases.h"
 
 namespace jitwg::broker {
@@ -36,10 +37,10 @@ Result<void> check_decision(Change& change, const DecisionStatement& decision,
   if (!kept)
     return fail(Code::corrupt, "the request of session " + session.id.str() + " is missing");
   JITWG_ASSIGN(const Statement request, parse_statement(kept->document.body));
-  if (decision.head.at < head_of(request).at)
+  if (decision.head.at + limits::kClockSkew < head_of(request).at)
     return fail(Code::bad_order,
                 "the decision is dated " + render_time(decision.head.at) + ", before the request",
-                "check your clock");
+                "check the clocks of both people");
   return {};
 }
 

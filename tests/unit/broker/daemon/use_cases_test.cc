@@ -233,7 +233,7 @@ TEST_F(UseCases, DecisionsThatDoNotCount) {
   longer.duration = asked.duration + Seconds(1);
   EXPECT_EQ(refused("carol", longer), Code::duration_over_limit);
   DecisionStatement earlier = decision("carol", asked);
-  earlier.head.at -= Seconds(1);
+  earlier.head.at -= Seconds(301);
   EXPECT_EQ(refused("carol", earlier), Code::bad_order);
   DecisionStatement nowhere = decision("carol", asked);
   nowhere.session = request().session;
