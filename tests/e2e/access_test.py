@@ -1,7 +1,8 @@
 """One access from request to closed, in the lab: every program, sshd, PAM, wg, nft and journald are the real ones."""
 
-import base64
 import json
+import os
+import select
 import time
 
 import pytest
@@ -66,8 +67,6 @@ class Flow:
         self.process = lab.popen("person", "nc", address, str(port), as_=person)
 
     def carries(self, word, seconds=3.0):
-        import os, select  # noqa: E401
-
         end = time.monotonic() + seconds
         seen = b""
         try:
@@ -107,8 +106,8 @@ def flows(lab):
 def test_request_approve_up_use_revoke(lab, flows):
     session = request(lab)
     assert show(lab, session)["state"] == "pending"
-    assert session in lab.jitwg("carol", "pending").stdout
-    assert session not in lab.jitwg("alice", "pending").stdout
+    assert session[-8:] in lab.jitwg("carol", "pending").stdout
+    assert session[-8:] not in lab.jitwg("alice", "pending").stdout
     assert lab.jitwg("carol", "approve", session, "--yes").returncode == 0
     assert not answers(lab, DB, 5432)
 
@@ -159,7 +158,7 @@ def test_the_same_id_everywhere(lab):
     assert peer["not_after"] == shown["not_after"]
     accepted = [e["MESSAGE"] for e in lab.journal("jump", "SYSLOG_IDENTIFIER=sshd") if "Accepted publickey for alice" in e["MESSAGE"]]
     assert any(f"ID jitwg1:{session} (serial {shown['serial']})" in line for line in accepted)
-    environment = ssh(lab, session, "tr '\\0' '\\n' < /proc/self/environ").stdout
+    environment = ssh(lab, session, "env").stdout
     assert f"JITWG_SESSION_ID={session}" in environment
     for host in ("gw", "jump"):
         for entry in lab.journal(host, f"JITWG_SESSION_ID={session}"):
@@ -171,7 +170,8 @@ def test_two_sessions_over_one_jump_host(lab, flows):
     first, second = opened(lab), opened(lab)
     for session in (first, second):
         out = ssh(lab, session, "echo $JITWG_SESSION_ID; cat /proc/self/cgroup").stdout
-        assert out.split()[0] == session and session in out.split()[1]
+        assert out.splitlines()[0] == session
+        assert any(line.startswith("0::") and session in line for line in out.splitlines()[1:])
     shells = {}
     for session in (first, second):
         shells[session] = lab.popen("person", "jitwg", "ssh", session, "--", "echo ready; exec cat", as_="alice")
@@ -191,13 +191,11 @@ def test_two_sessions_over_one_jump_host(lab, flows):
 def test_without_any_daemon_it_ends_on_the_second(fresh_lab, flows):
     lab = fresh_lab
     session = stage(lab, "25s")
-    end = time.time() + 25
     not_after = show(lab, session)["not_after"]
     end = time.mktime(time.strptime(not_after, "%Y-%m-%dT%H:%M:%SZ")) - time.timezone
     flow = flows(lab, address=OTHER, port=8080)
     assert flow.carries("alive")
-    # The certificate goes to a place that the client does not clear away at the end.
-    lab.exec("person", "sh", "-c", f"cp -r ~alice/.local/state/jitwg/{session} /tmp/kept && chown -R alice /tmp/kept")
+    stolen = carry(lab, session, "other")
     for host, program in [("gw", "jitwgd"), ("gw", "jitwg-signer"), ("gw", "jitwg-gateway"), ("jump", "jitwg-hostd")]:
         lab.kill(host, program)
     last = None
@@ -206,12 +204,10 @@ def test_without_any_daemon_it_ends_on_the_second(fresh_lab, flows):
         if flow.carries(f"w{sent:.3f}", 0.3):
             last = sent
     assert last is not None and abs(last - end) <= 1.0, f"last answer {last - end:+.2f} s from the end"
-    # From inside, where no tunnel is needed: sshd itself and the principals command both refuse.
-    done = lab.exec("jump", "sh", "-c", "true")
-    assert done.returncode == 0
-    refused = lab.exec("person", "ssh", "-F", "none", "-o", "BatchMode=yes", "-o", "ConnectTimeout=4", "-i", "/tmp/kept/id",
-                       f"alice@{JUMP}", "true", as_="alice", check=False)  # fmt: skip
-    assert refused.returncode == 255
+    # And a new login is refused, where no tunnel is needed too: sshd knows the end, and hostd's silence is no yes.
+    assert login_from(lab, "other", stolen).returncode == 255
+    refused = [e["MESSAGE"] for e in lab.journal("jump", "SYSLOG_IDENTIFIER=sshd") if "alice" in e["MESSAGE"]]
+    assert not any("Accepted" in line for line in refused), refused
 
 
 def login_from(lab, host, key_dir, user="alice"):
@@ -335,7 +331,8 @@ def test_broker_killed_at_any_moment(fresh_lab):
         if state["state"] == "closed":
             assert state["close_reason"] == "failed"
             continue
-        up(lab, session)
+        # The nodes come back by themselves, each in its own time; until then: exit 5, still approved.
+        wait_for(lambda: lab.jitwg("alice", "up", session, "--detach").returncode == 0, "the nodes to be back")
         assert ssh(lab, session, "echo $JITWG_SESSION_ID").stdout.strip() == session
         assert lab.jitwg("alice", "return", session).returncode == 0
         wait_state(lab, session, "closed")
@@ -377,8 +374,8 @@ print(json.dumps({
 }))
 """
     config = dict(line.split(" = ", 1) for line in lab.exec("person", "cat", "/home/alice/.config/jitwg/config").stdout.splitlines() if " = " in line)
-    ssh_key = lab.exec("person", "sh", "-c", "ssh-keygen -q -t ed25519 -N '' -C '' -f /tmp/session-key <<< y >/dev/null; cat /tmp/session-key.pub"
-                       if False else "rm -f /tmp/session-key*; ssh-keygen -q -t ed25519 -N '' -C '' -f /tmp/session-key; cat /tmp/session-key.pub").stdout  # fmt: skip
+    make_key = "rm -f /tmp/session-key*; ssh-keygen -q -t ed25519 -N '' -C '' -f /tmp/session-key; cat /tmp/session-key.pub"
+    ssh_key = lab.exec("person", "sh", "-c", make_key).stdout
     wg_key = lab.exec("person", "sh", "-c", "wg genkey | wg pubkey").stdout.strip()
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     statement = {

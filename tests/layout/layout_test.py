@@ -59,6 +59,7 @@ THIRD_PARTY = {
     "openssl/": ["broker/transport"],
 }
 
+GLIBC = {"libc.so.6", "ld-linux-x86-64.so.2"}  # the loader too: for the thread-local storage of a static libstdc++
 LIBC = {"libc.so.6", "libm.so.6", "libstdc++.so.6", "libgcc_s.so.1", "ld-linux-x86-64.so.2"}
 COMMON = LIBC | {"libsodium.so.23", "libboost_json.so.1.81.0", "libboost_program_options.so.1.81.0"}
 NEEDED = {
@@ -68,8 +69,8 @@ NEEDED = {
     "bin/jitwg-gateway": COMMON | {"libsystemd.so.0", "libnftables.so.1", "libnftnl.so.11", "libmnl.so.0", "libnl-3.so.200",
                                    "libnl-route-3.so.200", "libnetfilter_conntrack.so.3"},
     "bin/jitwg-hostd": COMMON | {"libsystemd.so.0"},
-    "bin/jitwg-principals": {"libc.so.6"},
-    "lib/pam_jitwg.so": {"libpam.so.0", "libc.so.6"},
+    "bin/jitwg-principals": GLIBC,
+    "lib/pam_jitwg.so": GLIBC | {"libpam.so.0"},
 }  # fmt: skip
 
 
