@@ -73,7 +73,7 @@ def run_unit(preset, tally):
 def run_pytest(paths, name, tally, arguments=()):
     step(f"pytest {' '.join(paths)}")
     result = RESULTS / f"{name}.xml"
-    environment = dict(os.environ, PYTHONDONTWRITEBYTECODE="1")
+    environment = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", JITWG_BUILD=str(ROOT / "build" / "release"))
     done = subprocess.run(
         ["/usr/bin/python3", "-m", "pytest", "-q", "-rs", "--tb=short", f"--junitxml={result}", *arguments, *paths],
         cwd=ROOT, env=environment,

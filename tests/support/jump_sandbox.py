@@ -13,6 +13,8 @@ import subprocess
 import sys
 import time
 import uuid
+
+from namespaces import unshare
 import base64
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -172,7 +174,7 @@ class Jump:
         self.host_key = (directory / "host.pub").read_text().strip()
         self.cgroup = f"{cgroup2_mount()}/jitwg-sandbox-{os.getpid()}-{directory.name}"
         os.makedirs(f"{self.cgroup}/system")
-        command = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable,
+        command = [*unshare("--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"), sys.executable,
                    __file__, str(directory), self.cgroup]
         self.outer = subprocess.Popen(command)
         wait_for(lambda: (directory / "up").exists(), "the sandbox is up")

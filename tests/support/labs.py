@@ -5,6 +5,8 @@ import os
 import subprocess
 import time
 
+from namespaces import unshare
+
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LAB = f"{CHECKOUT}/contrib/lab"
 # Generous: the machine may be busy. A test that waits for something polls, up to this long.
@@ -17,7 +19,7 @@ def why_not():
     """Why this machine cannot run a lab, or None."""
     if os.geteuid() != 0:
         return "needs root and network namespaces"
-    probe = subprocess.run(["unshare", "--net", "--mount", "true"], capture_output=True, text=True)
+    probe = subprocess.run([*unshare("--net", "--mount"), "true"], capture_output=True, text=True)
     return None if probe.returncode == 0 else f"needs network namespaces: {probe.stderr.strip()}"
 
 

@@ -4,6 +4,8 @@ import os
 import subprocess
 import time
 
+from namespaces import unshare
+
 
 def why_not():
     """Why this machine cannot, or None."""
@@ -32,7 +34,7 @@ class Host:
         # WireGuard's sockets would be shared between network namespaces.
         script = "mkdir -p /run/wireguard && mount -t tmpfs none /run/wireguard && echo up && exec sleep 3600"
         self._holder = subprocess.Popen(
-            ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-ec", script],
+            [*unshare("--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"), "sh", "-ec", script],
             stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert self._holder.stdout.readline() == "up\n"
