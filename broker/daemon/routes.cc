@@ -48,7 +48,8 @@ json::value realm_json(const Rules& rules, WallTime now) {
   return {{"realm", rules.policy.realm},
           {"version", JITWG_VERSION},
           {"now", render_time(now)},
-          {"ca_public_key", rules.ca.str()}};
+          {"ca_public_key", rules.ca.str()},
+          {"duration", rules.policy.duration.count()}};
 }
 
 // "/v1/sessions/ID[/verb]": the ID and the verb.

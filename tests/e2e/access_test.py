@@ -284,6 +284,16 @@ def test_exit_codes_and_reasons_of_refusals(lab):
     assert lab.jitwg("alice", "show", "019b0000-0000-7000-8000-000000000001").returncode == 2
 
 
+def test_the_policys_own_duration_when_none_is_named(fresh_lab):
+    lab = fresh_lab
+    change = "sed -i 's/^duration = \"60m\"/duration = \"7m\"/' /etc/jitwg/policy.toml && pkill -HUP -x jitwg-signer"
+    lab.exec("gw", "sh", "-c", change)
+    lab.stop("gw", "jitwgd")
+    lab.start("gw", "jitwgd")
+    code, asked = lab.jitwg_json("alice", "request", "db-prod", "--reason", "x")
+    assert (code, asked["duration"]) == (0, 420)
+
+
 def test_no_gateway_connected_leaves_it_approved(fresh_lab):
     lab = fresh_lab
     session = approved(lab)
