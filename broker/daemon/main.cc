@@ -6,12 +6,11 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <cerrno>
-#include <cstdio>
 
 #include "broker/daemon/routes.h"
 #include "broker/os/clock.h"
-#include "broker/os/config.h"
 #include "broker/os/file.h"
+#include "broker/os/program.h"
 #include "broker/os/service.h"
 
 namespace jitwg::broker {
@@ -77,39 +76,12 @@ Result<void> serve(const Config& config) {
   return outcome;
 }
 
-int run_main(const std::vector<std::string>& args) {
-  const auto config = Config::load(args, kOptions, "/etc/jitwg/broker.conf");
-  if (!config) {
-    log(Level::error, "jitwgd: " + config.error().render());
-    return 2;
-  }
-  if (config->has("help")) {
-    std::printf("jitwgd: the broker of jitwg\n\n%s", render_options(kOptions).c_str());
-    return 0;
-  }
-  if (config->has("version")) {
-    std::printf("jitwgd %s\n", JITWG_VERSION);
-    return 0;
-  }
-  if (!config->positional().empty()) {
-    log(Level::error, "jitwgd: takes no words, only options");
-    return 2;
-  }
-  if (const Result<void> served = serve(*config); !served) {
-    log(Level::error, "jitwgd: " + served.error().render());
-    return 1;
-  }
-  return 0;
-}
-
 }  // namespace
 }  // namespace jitwg::broker
 
 int main(int argc, char** argv) {
-  try {
-    return jitwg::broker::run_main({argv + 1, argv + argc});
-  } catch (const std::exception& e) {
-    jitwg::log(jitwg::Level::error, std::string("jitwgd: ") + e.what());
-    return 1;
-  }
+  return jitwg::run_program({"jitwgd",
+                             "Takes signed statements, keeps every session's state, asks the signer, tells gateways and jump hosts.",
+                             jitwg::broker::kOptions, "/etc/jitwg/broker.conf"},
+                            argc, argv, {{"", jitwg::broker::serve}});
 }

@@ -1,7 +1,5 @@
 // jitwg-gateway: one WireGuard interface and one nftables table, opened and closed by signed grants
 // alone.
-#include <sodium.h>
-
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <csignal>
@@ -14,8 +12,8 @@
 #include "broker/gateway/status.h"
 #include "broker/gateway/wireguard_uapi.h"
 #include "broker/os/clock.h"
-#include "broker/os/config.h"
 #include "broker/os/file.h"
+#include "broker/os/program.h"
 #include "broker/os/service.h"
 
 namespace jitwg::gateway {
@@ -127,44 +125,13 @@ Result<void> print_status(const Config& config) {
   return {};
 }
 
-int main(const std::vector<std::string>& args) {
-  if (sodium_init() < 0) return 1;
-  const auto config = Config::load(args, kOptions, "/etc/jitwg/gateway.conf");
-  const auto complain = [&](const Error& error) {
-    if (config && config->has("json"))
-      std::printf("%s\n", render_json(render_error(error)).c_str());
-    else
-      log(Level::error, "jitwg-gateway: " + error.render());
-    return exit_code(kind(error.code));
-  };
-  if (!config) return complain(config.error());
-  if (config->has("help")) {
-    std::printf(
-        "usage: jitwg-gateway [OPTION…]\n       jitwg-gateway status [--json]\n\n"
-        "Opens tunnels for signed grants and ends them with the grant; status says which are "
-        "open.\n"
-        "Reads KEY = VALUE lines from --config.\n\n%s",
-        render_options(kOptions).c_str());
-    return 0;
-  }
-  if (config->has("version")) {
-    std::printf("jitwg-gateway %s\n", JITWG_VERSION);
-    return 0;
-  }
-  const std::vector<std::string>& words = config->positional();
-  Result<void> done;
-  if (words.empty())
-    done = serve(*config);
-  else if (words == std::vector<std::string>{"status"})
-    done = print_status(*config);
-  else
-    done = fail(Code::bad_argument, "unknown command \"" + words.back() + "\"", "see --help");
-  return done ? 0 : complain(done.error());
-}
-
 }  // namespace
 }  // namespace jitwg::gateway
 
 int main(int argc, char** argv) {
-  return jitwg::gateway::main(std::vector<std::string>(argv + 1, argv + argc));
+  using namespace jitwg::gateway;
+  return jitwg::run_program({"jitwg-gateway",
+                             "Opens tunnels for signed grants and ends them with the grant; status says which are open.",
+                             kOptions, "/etc/jitwg/gateway.conf"},
+                            argc, argv, {{"", serve}, {"status", print_status}});
 }

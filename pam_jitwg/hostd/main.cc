@@ -2,11 +2,10 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <cstdio>
-#include <exception>
 
 #include "broker/os/clock.h"
-#include "broker/os/config.h"
 #include "broker/os/file.h"
+#include "broker/os/program.h"
 #include "broker/os/service.h"
 #include "pam_jitwg/hostd/hostd.h"
 #include "pam_jitwg/hostd/server.h"
@@ -97,20 +96,7 @@ Result<void> serve(const Config& config) {
   return {};
 }
 
-Result<void> run(const std::vector<std::string>& args) {
-  JITWG_ASSIGN(const Config config, Config::load(args, kOptions, "/etc/jitwg/hostd.conf"));
-  if (!config.get("help").empty()) {
-    std::printf("jitwg-hostd [status [--json]] [options]\n%s", render_options(kOptions).c_str());
-    return {};
-  }
-  if (!config.get("version").empty()) {
-    std::puts("jitwg-hostd " JITWG_VERSION);
-    return {};
-  }
-  const auto& words = config.positional();
-  if (words.empty()) return serve(config);
-  if (words.size() > 1 || words[0] != "status")
-    return fail(Code::bad_argument, "\"" + words.back() + "\" is no command", "see --help");
+Result<void> print_status(const Config& config) {
   JITWG_ASSIGN(const std::string text,
                hostd::render_status(logins_directory(config), config.has("json")));
   std::fputs(text.c_str(), stdout);
@@ -120,13 +106,8 @@ Result<void> run(const std::vector<std::string>& args) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    const auto done = run(std::vector<std::string>(argv + 1, argv + argc));
-    if (done) return 0;
-    log(Level::error, "jitwg-hostd: " + done.error().render());
-    return exit_code(kind(done.error().code));
-  } catch (const std::exception& e) {
-    log(Level::error, std::string("jitwg-hostd: ") + e.what());
-    return 1;
-  }
+  return run_program({"jitwg-hostd",
+                      "Lets the logins of live sessions in, binds them, and ends them; status says who is in.",
+                      kOptions, "/etc/jitwg/hostd.conf"},
+                     argc, argv, {{"", serve}, {"status", print_status}});
 }

@@ -1,17 +1,15 @@
 // jitwg-signer: verifies what people signed, and signs certificate and grant with the CA key.
-#include <sodium.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 
 #include <csignal>
-#include <cstdio>
 
 #include "broker/audit/event.h"
 #include "broker/os/clock.h"
-#include "broker/os/config.h"
 #include "broker/os/file.h"
+#include "broker/os/program.h"
 #include "broker/os/service.h"
 #include "ssh-ca/signer/server.h"
 
@@ -93,37 +91,13 @@ Result<void> run(const Config& config) {
   return served;
 }
 
-int main(const std::vector<std::string>& args) {
-  if (sodium_init() < 0) return 1;
-  const auto config = Config::load(args, kOptions, "/etc/jitwg/signer.conf");
-  if (!config) {
-    std::fprintf(stderr, "jitwg-signer: %s\n", config.error().render().c_str());
-    return exit_code(kind(config.error().code));
-  }
-  if (config->has("help")) {
-    std::printf("usage: jitwg-signer [OPTION…]\n\nVerifies what people signed and signs certificate and grant with the CA key.\n"
-                "Reads KEY = VALUE lines from --config; SIGHUP loads policy and allowed_signers anew.\n\n%s",
-                render_options(kOptions).c_str());
-    return 0;
-  }
-  if (config->has("version")) {
-    std::printf("jitwg-signer %s\n", JITWG_VERSION);
-    return 0;
-  }
-  if (!config->positional().empty()) {
-    std::fprintf(stderr, "jitwg-signer: unknown word \"%s\" (see --help)\n", config->positional().front().c_str());
-    return 2;
-  }
-  if (const auto done = run(*config); !done) {
-    log(Level::error, "jitwg-signer: " + done.error().render());
-    return exit_code(kind(done.error().code));
-  }
-  return 0;
-}
-
 }  // namespace
 }  // namespace jitwg::signer
 
 int main(int argc, char** argv) {
-  return jitwg::signer::main(std::vector<std::string>(argv + 1, argv + argc));
+  return jitwg::run_program({"jitwg-signer",
+                             "Verifies what people signed, and signs certificate and grant with the CA key.\n"
+                             "SIGHUP loads policy and allowed_signers anew.",
+                             jitwg::signer::kOptions, "/etc/jitwg/signer.conf"},
+                            argc, argv, {{"", jitwg::signer::run}});
 }

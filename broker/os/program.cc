@@ -1,0 +1,68 @@
+#include "broker/os/program.h"
+
+#include <sodium.h>
+
+#include <cstdio>
+#include <exception>
+
+#include "broker/base/json.h"
+#include "broker/os/service.h"
+
+namespace jitwg {
+namespace {
+
+std::string usage(const Program& program, const Commands& commands) {
+  const bool has_json = commands.size() > 1;
+  std::string text;
+  for (const auto& [word, unused] : commands)
+    text += (text.empty() ? "usage: " : "       ") + program.name +
+            (word.empty() ? " [OPTION…]\n" : " " + word + (has_json ? " [--json]\n" : "\n"));
+  return text + "\n" + program.purpose + "\nEach option may stand in the file as KEY = VALUE.\n\n" +
+         render_options(program.options) +
+         render_options({{"config", program.default_file, "configuration file"},
+                         {"help", "", "say how to use this", true},
+                         {"version", "", "print the version", true}});
+}
+
+Result<void> run(const Program& program, const Config& config, const Commands& commands) {
+  if (config.has("help")) {
+    std::fputs(usage(program, commands).c_str(), stdout);
+    return {};
+  }
+  if (config.has("version")) {
+    std::printf("%s %s\n", program.name.c_str(), JITWG_VERSION);
+    return {};
+  }
+  const std::vector<std::string>& words = config.positional();
+  const auto command = commands.find(words.empty() ? "" : words.front());
+  if (words.size() > 1 || command == commands.end())
+    return fail(Code::bad_argument, "\"" + words.back() + "\" is no command", "see --help");
+  return command->second(config);
+}
+
+}  // namespace
+
+int run_program(const Program& program, int argc, char** argv, const Commands& commands) {
+  bool as_json = false;
+  const auto complain = [&](const Error& error) {
+    if (as_json)
+      std::printf("%s\n", render_json(render_error(error)).c_str());
+    else
+      log(Level::error, program.name + ": " + error.render());
+    return exit_code(kind(error.code));
+  };
+  try {
+    if (sodium_init() < 0) return complain({Code::system, "libsodium does not start", {}});
+    const std::vector<std::string> words(argv + 1, argv + argc);
+    const auto config = Config::load(words, program.options, program.default_file);
+    if (!config) return complain(config.error());
+    for (const Option& option : program.options)
+      if (option.name == "json") as_json = config->has("json");
+    const auto done = run(program, *config, commands);
+    return done ? 0 : complain(done.error());
+  } catch (const std::exception& e) {
+    return complain({Code::bug, e.what(), {}});
+  }
+}
+
+}  // namespace jitwg
