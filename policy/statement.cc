@@ -9,13 +9,6 @@ namespace {
 
 const SessionId kNoSession = *SessionId::parse("00000000-0000-7000-8000-000000000000");
 
-template <typename T>
-T take(JsonObject& reader, Result<T> result, T fallback) {
-  if (result) return std::move(*result);
-  reader.problem(result.error());
-  return fallback;
-}
-
 bool is_hex(std::string_view text, size_t digits) {
   return text.size() == digits && hex_decode(text).has_value();
 }
@@ -37,17 +30,17 @@ Result<std::string> take_text(std::string_view key, std::string text, bool may_b
 }
 
 std::string read_text(JsonObject& reader, std::string_view key) {
-  return take(reader, take_text(key, reader.string(key), !reader.ok()), {});
+  return reader.take(take_text(key, reader.string(key), !reader.ok()), {});
 }
 
 std::optional<std::string> read_optional_text(JsonObject& reader, std::string_view key) {
   auto text = reader.optional_string(key);
   if (!text) return std::nullopt;
-  return take(reader, take_text(key, std::move(*text), true), {});
+  return reader.take(take_text(key, std::move(*text), true), {});
 }
 
 SessionId read_session(JsonObject& reader) {
-  return take(reader, SessionId::parse(reader.string("session")), kNoSession);
+  return reader.take(SessionId::parse(reader.string("session")), kNoSession);
 }
 
 Result<Seconds> seconds(std::string_view key, int64_t value) {
@@ -77,12 +70,12 @@ ssh::PublicKey read_ssh_key(JsonObject& reader) {
   auto key = ssh::PublicKey::parse(text);
   if (key && key->str() != text)
     reader.problem({Code::bad_key, "\"ssh_public_key\" carries a comment", "type and key only"});
-  return take(reader, std::move(key), nobody);
+  return reader.take(std::move(key), nobody);
 }
 
 StatementHead read_head(JsonObject& reader) {
   StatementHead head{.realm = reader.string("realm"), .by = reader.string("by")};
-  head.at = take(reader, parse_time(reader.string("at")), {});
+  head.at = reader.take(parse_time(reader.string("at")), {});
   head.nonce = read_hex(reader, "nonce", 32);
   if (reader.ok() && !is_name(head.by)) reader.problem({Code::bad_value, "\"by\" is no person's name", {}});
   return head;
@@ -91,7 +84,7 @@ StatementHead read_head(JsonObject& reader) {
 // Braced initialisers run left to right, but the reader reports the first problem whatever the order.
 Result<Statement> read_request(JsonObject& r, StatementHead head) {
   RequestStatement s{std::move(head), read_session(r), r.string("target"), read_text(r, "reason"),
-                     take(r, seconds("duration", r.integer("duration")), Seconds{}), read_wireguard_key(r),
+                     r.take(seconds("duration", r.integer("duration")), Seconds{}), read_wireguard_key(r),
                      read_ssh_key(r), read_hex(r, "token_sha256", 64), read_optional_text(r, "ticket"),
                      r.optional_string("incident")};
   JITWG_TRY(r.finish());
@@ -108,9 +101,9 @@ Result<Statement> read_decision(JsonObject& r, StatementHead head) {
     r.problem({Code::bad_value, "\"decision\" is approve or deny", {}});
   DecisionStatement s{std::move(head), session, digest, choice == "approve" ? Choice::approve : Choice::deny,
                       {}, {}, read_optional_text(r, "comment")};
-  if (const json::value* access = r.value("access")) s.access = take(r, parse_access(*access), {});
+  if (const json::value* access = r.value("access")) s.access = r.take(parse_access(*access), {});
   if (const auto value = r.optional_integer("duration"))
-    s.duration = take(r, seconds("duration", *value), Seconds{});
+    s.duration = r.take(seconds("duration", *value), Seconds{});
   JITWG_TRY(r.finish());
   return s;
 }
@@ -123,7 +116,7 @@ Result<Statement> read_revoke(JsonObject& r, StatementHead head) {
 
 Result<Statement> read_login(JsonObject& r, StatementHead head) {
   LoginStatement s{std::move(head), read_hex(r, "token_sha256", 64),
-                   take(r, seconds("read_for", r.integer("read_for")), Seconds{})};
+                   r.take(seconds("read_for", r.integer("read_for")), Seconds{})};
   JITWG_TRY(r.finish());
   return s;
 }
@@ -174,7 +167,7 @@ json::value render_access(const Access& access) {
 Result<Access> parse_access(const json::value& value) {
   JsonObject r(value, "access");
   Access access;
-  access.scope = take(r, parse_scope(r.strings("scope")), {});
+  access.scope = r.take(parse_scope(r.strings("scope")), {});
   access.login = r.optional_string("login");
   access.gateways = r.strings("gateways");
   access.jump_hosts = r.strings("jump_hosts");

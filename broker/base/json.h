@@ -43,6 +43,13 @@ class JsonObject {
   const json::value* optional_value(std::string_view key);  // null pointer when absent
   void ignore(std::string_view key) { seen_.insert(std::string(key)); }
   void problem(Error error);  // records, unless one is recorded already
+  // The value, or its error recorded and the fallback.
+  template <typename T>
+  T take(Result<T> result, T fallback) {
+    if (result) return std::move(*result);
+    problem(result.error());
+    return fallback;
+  }
 
   bool ok() const { return !error_; }
   Result<void> finish();  // unknown_key, bad_value

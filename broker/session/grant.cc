@@ -18,14 +18,6 @@ json::array array_of(const List& list, Render render) {
   return out;
 }
 
-// Takes the value, or records the error in `reader` and yields the fallback.
-template <typename T>
-T take(JsonObject& reader, Result<T> result, T fallback) {
-  if (result) return std::move(*result);
-  reader.problem(result.error());
-  return fallback;
-}
-
 const SessionId kNoSession = *SessionId::parse("00000000-0000-7000-8000-000000000000");
 
 bool is_hex64(std::string_view text) { return text.size() == 64 && hex_decode(text).has_value(); }
@@ -39,7 +31,7 @@ Result<void> check_wireguard_key(std::string_view base64) {
 Result<GrantGateway> parse_gateway(const json::value& value) {
   JsonObject reader(value, "grant.gateway");
   GrantGateway g{reader.string("name"), reader.string("wireguard_key"), {}};
-  g.endpoint = take(reader, Endpoint::parse(reader.string("endpoint")), {});
+  g.endpoint = reader.take(Endpoint::parse(reader.string("endpoint")), {});
   JITWG_TRY(reader.finish());
   JITWG_TRY(check_wireguard_key(g.wireguard_key));
   if (!is_name(g.name)) return fail(Code::bad_value, "grant.gateway: a bad name");
@@ -50,7 +42,7 @@ Result<GrantJumpHost> parse_jump_host(const json::value& value) {
   JsonObject reader(value, "grant.jump_hosts");
   GrantJumpHost j{reader.string("name"), {}, {}};
   for (const std::string& text : reader.strings("addresses"))
-    j.addresses.push_back(take(reader, IpAddress::parse(text), {}));
+    j.addresses.push_back(reader.take(IpAddress::parse(text), {}));
   for (const std::string& text : reader.strings("host_keys")) {
     const auto key = ssh::PublicKey::parse(text);
     if (!key) reader.problem(key.error());
@@ -120,7 +112,7 @@ Result<Grant> parse_grant(std::string_view body) {
   if (reader.string("type") != "grant") reader.problem({Code::unknown_type, "not a grant", {}});
   if (reader.integer("v") != 1) reader.problem({Code::unsupported_version, "a grant of another version", {}});
   Grant g{.realm = reader.string("realm"),
-          .session = take(reader, SessionId::parse(reader.string("session")), kNoSession),
+          .session = reader.take(SessionId::parse(reader.string("session")), kNoSession),
           .person = reader.string("person"),
           .target = reader.string("target"),
           .login = reader.optional_string("login"),
@@ -128,20 +120,20 @@ Result<Grant> parse_grant(std::string_view body) {
   for (const std::string& text : reader.strings("address")) {
     if (text.find('/') == std::string::npos)
       reader.problem({Code::bad_value, "grant: an inner address without prefix length", {}});
-    g.address.push_back(take(reader, Prefix::parse(text), {}));
+    g.address.push_back(reader.take(Prefix::parse(text), {}));
   }
-  g.scope = take(reader, parse_scope(reader.strings("scope")), {});
-  if (const json::value* gateway = reader.value("gateway")) g.gateway = take(reader, parse_gateway(*gateway), {});
+  g.scope = reader.take(parse_scope(reader.strings("scope")), {});
+  if (const json::value* gateway = reader.value("gateway")) g.gateway = reader.take(parse_gateway(*gateway), {});
   if (const json::value* hosts = reader.value("jump_hosts")) {
     if (!hosts->is_array()) reader.problem({Code::bad_value, "grant: \"jump_hosts\" must be a list", {}});
     else
       for (const json::value& host : hosts->get_array())
-        g.jump_hosts.push_back(take(reader, parse_jump_host(host), {}));
+        g.jump_hosts.push_back(reader.take(parse_jump_host(host), {}));
   }
   g.certificate_sha256 = reader.optional_string("certificate_sha256");
   g.serial = reader.optional_string("serial");
-  g.not_before = take(reader, parse_time(reader.string("not_before")), {});
-  g.not_after = take(reader, parse_time(reader.string("not_after")), {});
+  g.not_before = reader.take(parse_time(reader.string("not_before")), {});
+  g.not_after = reader.take(parse_time(reader.string("not_after")), {});
   g.policy_sha256 = reader.string("policy_sha256");
   g.incident = reader.optional_string("incident");
   g.break_glass = reader.boolean("break_glass");
