@@ -71,9 +71,11 @@ def start_all(lab, with_daemons):
     for number, stage in enumerate(_STAGES):
         names = [name for name in stage if with_daemons or name not in _DAEMONS]
         names += [*agents, "sshd"] if number == 0 else []
-        _start(lab, here(names))
+        wanted = here(names)
+        _start(lab, wanted)
         if with_daemons:
-            say(f"ready: {', '.join(n for n in names if not n.startswith('ssh-agent-'))}")
+            ready = dict.fromkeys(name for _, name in wanted if not name.startswith("ssh-agent-"))
+            say(f"ready: {', '.join(ready)}")
     if with_daemons:
         _wait_until_joined(lab)
     adding = [
