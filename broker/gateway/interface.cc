@@ -12,6 +12,7 @@
 #include <chrono>
 
 #include "broker/gateway/link.h"
+#include "broker/gateway/wireguard_netlink.h"
 #include "broker/gateway/wireguard_uapi.h"
 #include "broker/os/file.h"
 
@@ -70,23 +71,49 @@ Result<void> start_wireguard_go(const std::string& program, const std::string& i
   return {};
 }
 
+constexpr std::string_view kKernelKind = "wireguard";
+
+// Unless it is there.
+Result<void> make_interface(const InterfaceSettings& settings) {
+  const std::string& name = settings.name;
+  JITWG_ASSIGN(const auto kind, find_link_kind(name));
+  bool in_kernel = settings.transport == TransportChoice::kernel;
+  if (kind) {
+    const bool is_in_kernel = *kind == kKernelKind;
+    if (settings.transport == TransportChoice::automatic || in_kernel == is_in_kernel) return {};
+    return fail(
+        Code::bad_config,
+        "interface " + name + " is " + (is_in_kernel ? "the kernel's" : "not the kernel's"),
+        "`ip link delete " + name + "` (its sessions are set up anew), or `transport = auto`");
+  }
+  if (settings.transport == TransportChoice::automatic) {
+    JITWG_ASSIGN(in_kernel, wireguard::kernel_has_wireguard());
+  }
+  return in_kernel ? add_wireguard_link(name) : start_wireguard_go(settings.wireguard_go, name);
+}
+
 }  // namespace
+
+Result<std::unique_ptr<wireguard::Transport>> find_transport(const std::string& interface) {
+  JITWG_ASSIGN(const auto kind, find_link_kind(interface));
+  if (!kind) return fail(Code::io, "there is no interface " + interface);
+  if (*kind == kKernelKind) return std::make_unique<wireguard::Netlink>(interface);
+  const std::string path = wireguard::uapi_socket_path(interface);
+  if (!wireguard::connect_uapi(path))
+    return fail(
+        Code::bad_config,
+        "interface " + interface + " is not the kernel's WireGuard, and nothing answers at " + path,
+        "use another `interface`");
+  return std::make_unique<wireguard::Uapi>(wireguard::Uapi::at(interface));
+}
 
 Result<ReadyInterface> prepare_interface(const InterfaceSettings& settings) {
   JITWG_ASSIGN(std::string text, read_secret_file(settings.key_file, 1024));
   auto key = wireguard::parse_private_key(text);
   if (!key) return within(settings.key_file, key.error());
 
-  const std::string path = wireguard::uapi_socket_path(settings.name);
-  if (const auto there = wireguard::connect_uapi(path); !there) {
-    JITWG_ASSIGN(const bool exists, link_exists(settings.name));
-    if (exists)
-      return fail(Code::bad_config,
-                  "interface " + settings.name + " exists, but nothing answers at " + path,
-                  "kernel WireGuard is not driven yet: use wireguard-go, or another `interface`");
-    JITWG_TRY(start_wireguard_go(settings.wireguard_go, settings.name));
-  }
-  auto transport = std::make_unique<wireguard::Uapi>(wireguard::Uapi::at(settings.name));
+  JITWG_TRY(make_interface(settings));
+  JITWG_ASSIGN(auto transport, find_transport(settings.name));
   JITWG_ASSIGN(const auto interface, transport->get());
   const auto public_key = wireguard::public_key_of(*key);
   if (interface.public_key != public_key || interface.listen_port != settings.listen_port)

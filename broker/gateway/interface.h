@@ -9,12 +9,17 @@
 
 namespace jitwg::gateway {
 
+enum class TransportChoice { automatic, kernel, userspace };
+
 struct InterfaceSettings {
   std::string name;      // "jitwg0"
   std::string key_file;  // private key, as `wg genkey` writes it
   uint16_t listen_port = 51820;
   std::vector<Prefix> pools;  // routed to the interface
-  std::string wireguard_go;   // started only if there is no such interface yet
+  std::string
+      wireguard_go;  // started only if there is no such interface yet, and the kernel makes none
+  // automatic: the interface that is there; to make one, the kernel where it has WireGuard.
+  TransportChoice transport = TransportChoice::automatic;
 };
 
 struct ReadyInterface {
@@ -22,9 +27,13 @@ struct ReadyInterface {
   wireguard::PublicKey public_key;  // of `key_file`
 };
 
+// How to reach an interface that exists, of whatever kind. io: there is none.
+Result<std::unique_ptr<wireguard::Transport>> find_transport(const std::string& interface);
+
 // Name, key, port, link and routes as in `settings`; what is so already is left alone. An interface
 // that is made goes on running when this process ends, so that sessions outlive a restart. Needs
-// CAP_NET_ADMIN; making one also /dev/net/tun.
+// CAP_NET_ADMIN; making one without the kernel's WireGuard also /dev/net/tun. bad_config: the
+// interface is not of the chosen transport.
 Result<ReadyInterface> prepare_interface(const InterfaceSettings& settings);
 
 }  // namespace jitwg::gateway

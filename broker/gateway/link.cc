@@ -82,10 +82,23 @@ Result<bool> route_leads_to(const Socket& socket, const Prefix& prefix, int ifin
 
 }  // namespace
 
-Result<bool> link_exists(const std::string& interface) {
+Result<std::optional<std::string>> find_link_kind(const std::string& interface) {
   JITWG_ASSIGN(const Socket socket, connect());
   JITWG_ASSIGN(const Link link, find_link(socket, interface));
-  return link != nullptr;
+  if (!link) return std::nullopt;
+  const char* kind = rtnl_link_get_type(link.get());
+  return kind != nullptr ? kind : "";
+}
+
+Result<void> add_wireguard_link(const std::string& interface) {
+  JITWG_ASSIGN(const Socket socket, connect());
+  const Link link(rtnl_link_alloc());
+  JITWG_CHECK(link);
+  rtnl_link_set_name(link.get(), interface.c_str());
+  JITWG_CHECK(rtnl_link_set_type(link.get(), "wireguard") == 0);
+  const int error = rtnl_link_add(socket.get(), link.get(), NLM_F_CREATE | NLM_F_EXCL);
+  if (error < 0) return fail_netlink("new WireGuard interface " + interface, error);
+  return {};
 }
 
 Result<void> set_link_up(const std::string& interface) {

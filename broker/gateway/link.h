@@ -1,6 +1,7 @@
 // Link and routes of one interface, by rtnetlink (libnl-route).
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,7 +10,11 @@
 
 namespace jitwg::gateway {
 
-Result<bool> link_exists(const std::string& interface);
+// What kind of link that is, as `ip -d link` names it ("wireguard", "tun"; "" for hardware). Unset:
+// no such link.
+Result<std::optional<std::string>> find_link_kind(const std::string& interface);
+// Loads the kernel's module, if it has one.
+Result<void> add_wireguard_link(const std::string& interface);
 Result<void> set_link_up(const std::string& interface);
 // A route to each of `pools` in the main table. One that leads here already is fine; one that leads
 // elsewhere is not touched, and is an error (bad_config).

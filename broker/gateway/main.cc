@@ -10,7 +10,6 @@
 #include "broker/gateway/gateway.h"
 #include "broker/gateway/linux_kernel.h"
 #include "broker/gateway/status.h"
-#include "broker/gateway/wireguard_uapi.h"
 #include "broker/os/clock.h"
 #include "broker/os/file.h"
 #include "broker/os/program.h"
@@ -28,11 +27,13 @@ const std::vector<Option> kOptions = {
      "private key that signs this gateway's reports (mode 0600)"},
     {"ca", "/etc/jitwg/ca.pub", "the CA's public key: only its grants count"},
     {"realm", "", "the deployment, as the policy names it"},
-    {"interface", "jitwg0", "WireGuard interface; made with wireguard-go if it is not there"},
+    {"interface", "jitwg0", "WireGuard interface; made if it is not there"},
     {"wireguard-key", "/etc/jitwg/wg.key",
      "the interface's private key, as `wg genkey` writes it (mode 0600)"},
     {"listen-port", "51820", "the interface's UDP port"},
     {.name = "pool", .help = "prefix of inner addresses, routed to the interface", .many = true},
+    {"transport", "auto",
+     "kernel, userspace (wireguard-go), or auto: the kernel where it has WireGuard"},
     {"wireguard-go", "/usr/bin/wireguard-go", "program that makes a userspace interface"},
     {"state-dir", "/var/lib/jitwg/gateway", "holds grants and tombstones"},
     {"runtime-dir", "/run/jitwg", "holds the broker's socket"},
@@ -61,9 +62,18 @@ Result<ssh::PrivateKey> load_node_key(const std::string& path) {
   return key;
 }
 
+Result<TransportChoice> parse_transport(std::string_view text) {
+  if (text == "auto") return TransportChoice::automatic;
+  if (text == "kernel") return TransportChoice::kernel;
+  if (text == "userspace") return TransportChoice::userspace;
+  return fail(Code::bad_config, "transport \"" + std::string(text) + "\" is unknown",
+              "write auto, kernel or userspace");
+}
+
 Result<InterfaceSettings> read_interface_settings(const Config& config) {
   InterfaceSettings settings{
-      config.get("interface"), config.get("wireguard-key"), 0, {}, config.get("wireguard-go")};
+      config.get("interface"), config.get("wireguard-key"), 0, {}, config.get("wireguard-go"), {}};
+  JITWG_ASSIGN(settings.transport, parse_transport(config.get("transport")));
   const auto port = parse_number<uint16_t>(config.get("listen-port"));
   if (!port || *port == 0)
     return fail(Code::bad_config, "listen-port \"" + config.get("listen-port") + "\" is no port",
@@ -117,7 +127,8 @@ Result<void> print_status(const Config& config) {
   JITWG_ASSIGN(const Identity identity, load_identity(config));
   JITWG_ASSIGN(const auto grants,
                load_grants(config.get("state-dir"), identity.ca, identity.realm));
-  JITWG_ASSIGN(const auto interface, wireguard::Uapi::at(config.get("interface")).get());
+  JITWG_ASSIGN(const auto transport, find_transport(config.get("interface")));
+  JITWG_ASSIGN(const auto interface, transport->get());
   const std::string text = config.has("json")
                                ? render_json(render_status(interface, grants)) + "\n"
                                : render_status_table(interface, grants, SystemClock().now());

@@ -1,5 +1,5 @@
-// A WireGuard interface as one value, and the two ways to reach one (userspace: wireguard_uapi.h;
-// the kernel's generic netlink will be the other). Keys here are public; a private key passes
+// A WireGuard interface as one value, and the two ways to reach one (the kernel's:
+// wireguard_netlink.h; userspace: wireguard_uapi.h). Keys here are public; a private key passes
 // through configure() only.
 #pragma once
 

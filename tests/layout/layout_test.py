@@ -66,7 +66,7 @@ NEEDED = {
     "bin/jitwg": COMMON | {"libdate-tz.so.3"},
     "bin/jitwgd": COMMON | {"libdate-tz.so.3", "libsystemd.so.0", "libsqlite3.so.0"},
     "bin/jitwg-signer": COMMON | {"libdate-tz.so.3", "libsystemd.so.0"},
-    "bin/jitwg-gateway": COMMON | {"libsystemd.so.0", "libnftables.so.1", "libnftnl.so.11", "libmnl.so.0", "libnl-3.so.200",
+    "bin/jitwg-gateway": COMMON | {"libsystemd.so.0", "libnftables.so.1", "libnftnl.so.11", "libmnl.so.0", "libnl-3.so.200", "libnl-genl-3.so.200",
                                    "libnl-route-3.so.200", "libnetfilter_conntrack.so.3"},
     "bin/jitwg-hostd": COMMON | {"libsystemd.so.0"},
     "bin/jitwg-principals": GLIBC,
