@@ -1,4 +1,5 @@
-"""jitwg-gateway alone: real packets through real wireguard-go at both ends, grants signed by ssh-keygen.
+"""jitwg-gateway alone: real packets through real WireGuard at both ends (the kernel's where it has one, otherwise
+wireguard-go), grants signed by ssh-keygen.
 
 No broker: a gateway serves exactly its stored live grants (DESIGN §7). person -- gw -- inside; in the person's
 tunnels, 10.90.0.N and fd00:90::N are session N.
@@ -30,7 +31,9 @@ GATEWAY = f"{BUILD}/bin/jitwg-gateway"
 PEER = os.path.join(ROOT, "tests", "support", "echo_peer.py")
 INSIDE, INSIDE6, OTHER = "10.60.10.20", "fd00:60::20", "10.60.10.30"
 
-for needed in ("wireguard-go", "wg", "nft", "ssh-keygen", "unshare"):
+IN_KERNEL = netns.kernel_has_wireguard()
+
+for needed in ("wg" if IN_KERNEL else "wireguard-go", "wg", "nft", "ssh-keygen", "unshare"):
     if shutil.which(needed) is None:
         pytest.skip(f"SKIPPED: {needed} is not installed", allow_module_level=True)
 if netns.why_not():
@@ -47,6 +50,15 @@ def wg_pair():
     private = subprocess.run(["wg", "genkey"], check=True, capture_output=True, text=True).stdout
     public = subprocess.run(["wg", "pubkey"], check=True, capture_output=True, text=True, input=private)
     return private, public.stdout.strip()
+
+
+def make_wireguard(host, name, *prefix):
+    if IN_KERNEL:
+        host.run([*prefix, "ip", "link", "add", name, "type", "wireguard"])
+        return
+    # Goes to the background: it must not hold pipes of ours.
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    assert host.popen([*prefix, "wireguard-go", name], **quiet).wait(20) == 0
 
 
 class World:
@@ -141,9 +153,7 @@ class World:
     def tunnel(self, n):
         """The person's end: an interface of its own, as the CLI makes it."""
         name = f"jw{n}"
-        # Goes to the background: it must not hold pipes of ours.
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        assert self.person.popen(["wireguard-go", name], **quiet).wait(20) == 0
+        make_wireguard(self.person, name)
         self._write(f"jw{n}.conf", f"[Interface]\nPrivateKey = {self.keys[n][0]}\n[Peer]\nPublicKey = {self.gateway_key}\n"
                     "Endpoint = 192.0.2.1:51820\nAllowedIPs = 0.0.0.0/0, ::/0\n")  # fmt: skip
         self.person.run(["wg", "setconf", name, self.path(f"jw{n}.conf")])
@@ -377,7 +387,10 @@ def test_status_names_sessions_and_strangers(world):
     assert session_id(1) in world.gw.run("nft list set inet jitwg scope4").stdout
 
 
-def test_adopting_an_interface_takes_cap_net_admin_alone():
+@pytest.mark.parametrize("what", ["adopting", "making"])
+def test_an_interface_takes_cap_net_admin_alone(what):
+    if what == "making" and not IN_KERNEL:
+        pytest.skip("SKIPPED: this kernel has no WireGuard; wireguard-go also takes /dev/net/tun, which is root's")
     directory = pathlib.Path(tempfile.mkdtemp(prefix="jitwg-"))  # tmp_path is root's alone
     world = World(directory)
     try:
@@ -386,10 +399,8 @@ def test_adopting_an_interface_takes_cap_net_admin_alone():
         subprocess.run(["chown", "-R", "65534:65534", directory], check=True)
         as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"]
         with_caps = lambda caps: [f"--{kind}={caps}" for kind in ("inh-caps", "ambient-caps", "bounding-set")]  # noqa: E731
-        # Making one also takes /dev/net/tun, which is root's here.
-        maker = [*as_nobody, *with_caps("-all,+net_admin,+dac_override"), "wireguard-go", "jitwg0"]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        assert world.gw.popen(maker, **quiet).wait(20) == 0
+        if what == "adopting":
+            make_wireguard(world.gw, "jitwg0", *as_nobody, *with_caps("-all,+net_admin,+dac_override"))
         world.start(*as_nobody, *with_caps("-all,+net_admin"), program=program)
         world.wait_open(1)
         world.tunnel(1)
@@ -418,3 +429,47 @@ def test_errors_at_start_name_the_file(world, mishap, words):
     done = world.gw.run([GATEWAY, "--config", world.path("gateway.conf")], check=False, timeout=20)
     assert done.returncode != 0
     assert words in done.stderr, done.stderr
+
+
+def link_kind(world):
+    shown = world.gw.run(["ip", "-json", "-details", "link", "show", "jitwg0"], check=False)
+    return json.loads(shown.stdout)[0]["linkinfo"]["info_kind"] if shown.returncode == 0 else None
+
+
+def set_transport(world, name):
+    with open(world.path("gateway.conf"), "a") as f:
+        f.write(f"transport = {name}\n")
+
+
+def test_auto_makes_it_in_the_kernel_where_that_has_wireguard(world):
+    world.start()
+    assert link_kind(world) == ("wireguard" if IN_KERNEL else "tun")
+
+
+@pytest.mark.parametrize("chosen", ["kernel", "userspace"])
+def test_an_interface_of_the_other_transport_is_refused(world, chosen):
+    if chosen == "kernel":
+        world.gw.run("ip tuntap add jitwg0 mode tun")
+    elif IN_KERNEL:
+        make_wireguard(world.gw, "jitwg0")
+    else:
+        pytest.skip("SKIPPED: this kernel has no WireGuard")
+    set_transport(world, chosen)
+    done = world.gw.run([GATEWAY, "--config", world.path("gateway.conf")], check=False, timeout=20)
+    assert done.returncode != 0
+    assert "interface jitwg0 is" in done.stderr and "transport = auto" in done.stderr, done.stderr
+
+
+def test_transport_kernel_never_falls_back(world):
+    if IN_KERNEL:
+        pytest.skip("SKIPPED: this kernel has WireGuard")
+    set_transport(world, "kernel")
+    done = world.gw.run([GATEWAY, "--config", world.path("gateway.conf")], check=False, timeout=20)
+    assert done.returncode != 0 and "WireGuard" in done.stderr, done.stderr
+    assert link_kind(world) is None
+
+
+def test_an_unknown_transport_is_an_error(world):
+    set_transport(world, "quantum")
+    done = world.gw.run([GATEWAY, "--config", world.path("gateway.conf")], check=False, timeout=20)
+    assert done.returncode != 0 and "quantum" in done.stderr and "userspace" in done.stderr, done.stderr

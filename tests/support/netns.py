@@ -16,6 +16,12 @@ def why_not():
     return None
 
 
+def kernel_has_wireguard():
+    """Tried in a network namespace that takes the interface along."""
+    made = subprocess.run(["unshare", "--net", "ip", "link", "add", "probe", "type", "wireguard"], capture_output=True)
+    return made.returncode == 0
+
+
 def wait_for(condition, what, timeout=20.0):
     """Polls until condition() is truthy and returns that."""
     deadline = time.monotonic() + timeout
