@@ -3,6 +3,7 @@
 // Blocking, but only for the kernel's own answer. Not thread-safe: one owner, the event loop.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "broker/netfilter/element.h"
 
 struct mnl_socket;
+struct nlmsghdr;
 
 namespace jitwg::netfilter {
 
@@ -34,13 +36,25 @@ class Table {
   // What the kernel holds and has not expired. wrong_state: no such table or set.
   Result<std::vector<Element>> list(const std::string& set);
 
+  // Tells this state of the table's chains and rules from any other: whatever rule or chain is put
+  // in, replaced or taken out changes it; counters and elements do not. wrong_state: no such table,
+  // or a dormant one.
+  Result<std::string> fingerprint();
+
+  // The sender of this object's changes, as others are told of them (nlmsg_pid).
+  uint32_t port() const;
+
  private:
   Table(std::string name, mnl_socket* socket);
   struct Closer {
     void operator()(mnl_socket* socket) const;
   };
   Result<void> send(const std::string& bytes);
+  // Sends a request for a dump and hands over each message of the answer.
+  Result<void> dump(const std::string& request, uint32_t sequence, const std::string& what,
+                    bool& interrupted, const std::function<Result<void>(const nlmsghdr*)>& take);
   Result<std::vector<Element>> list_once(const std::string& set, bool& interrupted);
+  Result<std::string> fingerprint_once(bool& interrupted);
 
   std::string name_;
   std::unique_ptr<mnl_socket, Closer> socket_;

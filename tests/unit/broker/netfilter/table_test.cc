@@ -9,6 +9,8 @@
 
 #include <algorithm>
 
+#include "broker/netfilter/watch.h"
+
 namespace jitwg::netfilter {
 namespace {
 
@@ -151,6 +153,53 @@ TEST_F(TableTest, MissingSetAndBadTextSayWhy) {
   const auto loaded = load_ruleset("add rule inet jitwg_test nowhere accept");
   ASSERT_FALSE(loaded);
   EXPECT_NE(loaded.error().message.find("nowhere"), std::string::npos) << loaded.error().message;
+}
+
+TEST_F(TableTest, FingerprintTellsOtherRulesNotOtherElements) {
+  const std::string rules =
+      "add chain inet jitwg_test c { type filter hook forward priority 0; }\n"
+      "add chain inet jitwg_test sub\n"
+      "add rule inet jitwg_test c counter drop\n";
+  ASSERT_TRUE(load_ruleset(rules));
+  const auto print = [this] { return table_->fingerprint().value_or("none"); };
+  const std::string before = print();
+  ASSERT_NE(before, "none");
+  ASSERT_TRUE(load_ruleset(
+      "add table inet another\nadd chain inet another c\n"
+      "add element inet jitwg_test hash4 { 10.0.0.1 . 10.0.0.2 . tcp . 22 timeout 9s }"));
+  EXPECT_EQ(print(), before);
+  for (const char* change :
+       {"add rule inet jitwg_test c accept", "insert rule inet jitwg_test sub accept",
+        "flush chain inet jitwg_test c", "add rule inet jitwg_test c counter drop",
+        "add chain inet jitwg_test c { policy drop; }", "add chain inet jitwg_test more",
+        "delete chain inet jitwg_test more; delete chain inet jitwg_test sub"}) {
+    const std::string last = print();
+    ASSERT_TRUE(load_ruleset(change)) << change;
+    EXPECT_NE(print(), last) << change;
+    EXPECT_NE(print(), before) << change;
+  }
+  ASSERT_TRUE(load_ruleset("add table inet jitwg_test { flags dormant; }"));
+  EXPECT_EQ(table_->fingerprint().error().code, Code::wrong_state);
+  ASSERT_TRUE(load_ruleset("delete table inet jitwg_test"));
+  EXPECT_EQ(table_->fingerprint().error().code, Code::wrong_state);
+}
+
+TEST_F(TableTest, AWatchTellsOthersChangesOfThisTableOnly) {
+  auto watch = Watch::open("jitwg_test", table_->port());
+  ASSERT_TRUE(watch) << watch.error().render();
+  EXPECT_FALSE(watch->take());
+  ASSERT_TRUE(table_->change({}, {{.set = "hash4",
+                                   .key = tuple(ip("10.0.0.1"), ip("10.0.0.2"), 22),
+                                   .comment = "x",
+                                   .remaining = Millis(9000)}}));
+  EXPECT_FALSE(watch->take()) << "our own";
+  ASSERT_TRUE(load_ruleset("add table inet another\nadd table ip jitwg_test"));
+  EXPECT_FALSE(watch->take());
+  ASSERT_TRUE(load_ruleset("flush set inet jitwg_test hash4"));
+  EXPECT_TRUE(watch->take());
+  EXPECT_FALSE(watch->take());
+  ASSERT_TRUE(load_ruleset("flush ruleset"));
+  EXPECT_TRUE(watch->take());
 }
 
 }  // namespace
