@@ -1,17 +1,61 @@
 #include "broker/gateway/linux_kernel.h"
 
+#include <utility>
+
 #include "broker/gateway/conntrack.h"
+#include "broker/gateway/link.h"
 #include "broker/gateway/ruleset.h"
+#include "broker/os/service.h"
 
 namespace jitwg::gateway {
 
 Result<std::unique_ptr<LinuxKernel>> LinuxKernel::open(const InterfaceSettings& settings) {
   JITWG_ASSIGN(std::string ruleset, render_ruleset(settings.name));
   JITWG_TRY(netfilter::load_ruleset(ruleset));
-  JITWG_ASSIGN(auto wireguard, prepare_interface(settings));
   JITWG_ASSIGN(auto table, netfilter::Table::open(kTable));
-  return std::unique_ptr<LinuxKernel>(
-      new LinuxKernel(std::move(ruleset), std::move(table), std::move(wireguard)));
+  JITWG_ASSIGN(auto watch, netfilter::Watch::open(kTable, table.port()));
+  JITWG_ASSIGN(auto wireguard, prepare_interface(settings));
+  std::unique_ptr<LinuxKernel> kernel(new LinuxKernel(
+      settings, std::move(ruleset), std::move(table), std::move(watch), std::move(wireguard)));
+  if (const auto print = kernel->table_.fingerprint()) kernel->as_loaded_ = *print;
+  return kernel;
+}
+
+// Every packet depends on the chains: a rule more or less may let through anything.
+Result<void> LinuxKernel::check_table() {
+  const auto print = table_.fingerprint();
+  if (print && *print == as_loaded_) return {};
+  if (!print && print.error().code != Code::wrong_state) return tl::unexpected(print.error());
+  log(Level::error, "somebody changed the chains of nftables table inet jitwg (" +
+                        (print ? std::string("other rules") : print.error().message) +
+                        "): making them anew");
+  // From nothing, for sets and flags may have been changed too. One transaction: no packet passes
+  // between; live sessions wait until their elements are back.
+  JITWG_TRY(netfilter::load_ruleset("add table inet jitwg\ndelete table inet jitwg\n" + ruleset_));
+  JITWG_ASSIGN(as_loaded_, table_.fingerprint());
+  return {};
+}
+
+Result<wireguard::Interface> LinuxKernel::observe_interface() {
+  auto seen = wireguard_.transport->get();
+  if (seen) return seen;
+  const bool first = !std::exchange(interface_gone_, true);  // said once, tried at every look
+  if (first)
+    log(Level::error, "interface " + settings_.name + " does not answer (" + seen.error().render() +
+                          "): making it anew");
+  auto made = prepare_interface(settings_);
+  if (!made) {
+    JITWG_ASSIGN(const auto kind, find_link_kind(settings_.name));
+    if (kind) return tl::unexpected(made.error());
+    if (first) log(Level::error, "no session can be opened: " + made.error().render());
+    return wireguard::Interface{};  // gone, with all its peers
+  }
+  if (made->public_key != wireguard_.public_key)
+    return fail(Code::bad_config, settings_.key_file + " holds another key than at start",
+                "restart jitwg-gateway");
+  wireguard_ = std::move(*made);
+  interface_gone_ = false;
+  return wireguard_.transport->get();
 }
 
 Result<std::vector<Element>> LinuxKernel::list_elements() {
@@ -25,14 +69,10 @@ Result<std::vector<Element>> LinuxKernel::list_elements() {
 }
 
 Result<Observed> LinuxKernel::observe() {
-  auto elements = list_elements();
-  if (!elements && elements.error().code == Code::wrong_state) {
-    JITWG_TRY(netfilter::load_ruleset(ruleset_));
-    elements = list_elements();
-  }
-  if (!elements) return tl::unexpected(elements.error());
-  JITWG_ASSIGN(auto interface, wireguard_.transport->get());
-  return Observed{std::move(interface), std::move(*elements)};
+  JITWG_TRY(check_table());
+  JITWG_ASSIGN(auto elements, list_elements());
+  JITWG_ASSIGN(auto interface, observe_interface());
+  return Observed{std::move(interface), std::move(elements)};
 }
 
 Result<void> LinuxKernel::change_elements(const std::vector<Element>& remove,

@@ -8,18 +8,25 @@
 #include "broker/gateway/interface.h"
 #include "broker/gateway/kernel.h"
 #include "broker/netfilter/table.h"
+#include "broker/netfilter/watch.h"
 
 namespace jitwg::gateway {
 
 class LinuxKernel final : public Kernel {
  public:
   // Loads the ruleset before the interface is touched: it never forwards a packet without.
+  // `settings` are kept to make the interface anew.
   static Result<std::unique_ptr<LinuxKernel>> open(const InterfaceSettings& settings);
 
   const wireguard::PublicKey& public_key() const { return wireguard_.public_key; }
 
-  // Loads the ruleset again when the table or a set is gone.
+  // Makes the table anew, loudly, when anything of it but elements is not as it was loaded, and the
+  // interface when nothing answers for it. An interface that is gone and cannot be made has no
+  // peers.
   Result<Observed> observe() override;
+  // Readable, and true: somebody else changed our table; observe.
+  int changes() const { return watch_.fd(); }
+  bool take_changes() { return watch_.take(); }
   Result<void> change_elements(const std::vector<Element>& remove,
                                const std::vector<Element>& add) override;
   Result<void> change_peers(const std::vector<wireguard::PublicKey>& remove,
@@ -28,13 +35,24 @@ class LinuxKernel final : public Kernel {
                                                 const std::set<IpAddress>& live) override;
 
  private:
-  LinuxKernel(std::string ruleset, netfilter::Table table, ReadyInterface wireguard)
-      : ruleset_(std::move(ruleset)), table_(std::move(table)), wireguard_(std::move(wireguard)) {}
+  LinuxKernel(InterfaceSettings settings, std::string ruleset, netfilter::Table table,
+              netfilter::Watch watch, ReadyInterface wireguard)
+      : settings_(std::move(settings)),
+        ruleset_(std::move(ruleset)),
+        table_(std::move(table)),
+        watch_(std::move(watch)),
+        wireguard_(std::move(wireguard)) {}
   Result<std::vector<Element>> list_elements();
+  Result<void> check_table();
+  Result<wireguard::Interface> observe_interface();
 
+  const InterfaceSettings settings_;
   std::string ruleset_;
   netfilter::Table table_;
+  netfilter::Watch watch_;
   ReadyInterface wireguard_;
+  bool interface_gone_ = false;
+  std::string as_loaded_;  // the table's fingerprint
 };
 
 }  // namespace jitwg::gateway

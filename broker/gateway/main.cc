@@ -1,9 +1,13 @@
 // jitwg-gateway: one WireGuard interface and one nftables table, opened and closed by signed grants
 // alone.
+#include <fcntl.h>
+
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <csignal>
 #include <cstdio>
+#include <functional>
 
 #include "broker/base/json.h"
 #include "broker/base/number.h"
@@ -116,6 +120,15 @@ Result<void> serve(const Config& config) {
   boost::asio::signal_set signals(io, SIGTERM, SIGINT);
   signals.async_wait([&io](const boost::system::error_code&, int) { io.stop(); });
   JITWG_TRY(agent.start());
+  boost::asio::posix::stream_descriptor changes(io, ::fcntl(kernel->changes(), F_DUPFD_CLOEXEC, 0));
+  const std::function<void()> watch = [&] {
+    changes.async_wait(changes.wait_read, [&](const boost::system::error_code& failed) {
+      if (failed) return;
+      if (kernel->take_changes()) agent.poke();
+      watch();
+    });
+  };
+  watch();
   notify_ready("gateway " + identity.node + " on " + settings.name + ", key " +
                kernel->public_key().str());
   io.run();
