@@ -20,6 +20,8 @@ constexpr Seconds kRememberFor{
     600};                           // sshd's LoginGraceTime (120 s by default) bounds what needs it
 constexpr size_t kMemories = 4096;  // logins on their way at once
 constexpr Seconds kScopeMayCome{30};  // pam_systemd follows us in the same stack
+constexpr Seconds kComplaintsPer{60};
+constexpr size_t kComplaints = 20;  // enough to see who does it
 constexpr auto kLookAgain = std::chrono::milliseconds(20);
 
 }  // namespace
@@ -108,7 +110,8 @@ Answer Hostd::decide(const Question& question, const Asking& asking) {
   std::optional<Remembered> remembered;
   if (memory != memories_.end()) remembered = memory->second.remembered;
   const Judgement judged =
-      judge(question, {grants_, settings_.ca, asking.asker, remembered, replica, clock_.now()});
+      judge(question, {grants_, settings_.ca, asking.asker, remembered, replica, clock_.now(),
+                       pam::is_managed(settings_.managed, question.user)});
   if (judged.refusal)
     return refuse(question, asking, judged.answer, *judged.refusal, judged.session,
                   judged.answer.text);
@@ -134,7 +137,7 @@ Answer Hostd::refuse(const Question& question, const Asking& asking, Answer answ
       std::string(pam::name(question.phase)) + " of " + question.user + " refused: " + detail;
   if (code == Code::not_permitted) {
     // Not a login at all: any local user may connect and say anything, but not into the record.
-    log(Level::notice, escape_for_terminal(what));
+    complain(escape_for_terminal(what));
     return answer;
   }
   // A certificate that was good before must not vouch for one that is refused now.
@@ -148,6 +151,20 @@ Answer Hostd::refuse(const Question& question, const Asking& asking, Answer answ
   // Refused in open_session, the person reads why, but the connection would stay.
   if (question.phase == Phase::open && asking.monitor_is_sshd) end_soon(asking.monitor);
   return answer;
+}
+
+// Anybody may ask as fast as they can; the journal is not theirs to fill.
+void Hostd::complain(const std::string& what) {
+  const WallTime now = clock_.now();
+  if (now >= complaints_since_ + kComplaintsPer || now < complaints_since_) {
+    if (complaints_ > kComplaints)
+      log(Level::warning, std::to_string(complaints_ - kComplaints) +
+                              " more questions were refused to local users since " +
+                              render_time(complaints_since_));
+    complaints_since_ = now;
+    complaints_ = 0;
+  }
+  if (++complaints_ <= kComplaints) log(Level::notice, what);
 }
 
 void Hostd::remember(const Process& monitor, const Remembered& remembered) {

@@ -18,6 +18,7 @@
 #include "broker/os/service.h"
 #include "pam_jitwg/hostd/ending.h"
 #include "pam_jitwg/hostd/judge.h"
+#include "pam_jitwg/managed.h"
 
 namespace jitwg::hostd {
 
@@ -26,6 +27,7 @@ struct Settings {
   ssh::PublicKey ca;
   std::string cgroup_root;
   std::string logins_directory;
+  pam::ManagedFiles managed;  // as the module reads them
   Seconds grace{5};
   Seconds fresh_within{120};
   Seconds lost_contact_after{600};
@@ -62,6 +64,7 @@ class Hostd final : public node::Enforcer {
   Answer refuse(const Question& question, const Asking& asking, Answer answer, Code code,
                 const std::optional<SessionId>& session, const std::string& detail);
   Answer close(const Question& question, const Asking& asking);
+  void complain(const std::string& what);
   void remember(const Process& monitor, const Remembered& remembered);
   void end_soon(const Process& monitor);
 
@@ -93,6 +96,8 @@ class Hostd final : public node::Enforcer {
   boost::asio::steady_timer ending_timer_;
   boost::asio::steady_timer tick_timer_;
   bool ending_scheduled_ = false;
+  WallTime complaints_since_;
+  size_t complaints_ = 0;
   WallTime last_tick_;
 };
 

@@ -69,6 +69,11 @@ Result<void> check_grant(const Grant& grant, const std::string& user, const Fact
   if (grant.login != user)
     return fail(Code::wrong_user, id + " is for the login \"" + grant.login.value_or("") +
                                       "\", not \"" + user + "\"");
+  if (!facts.is_managed)
+    return fail(Code::wrong_user,
+                id + " is for the login \"" + user +
+                    "\", which is not managed on this host: its end could not be enforced",
+                "Its uid belongs into /etc/jitwg/managed");
   return fresh_enough(facts.replica, grant.person);
 }
 

@@ -46,6 +46,9 @@ struct Facts {
   std::optional<Remembered> remembered;
   const Replica& replica;
   WallTime now;
+  // Does the module ask about the question's user? Of anybody else it would bind no login, and no
+  // session's end would end it.
+  bool is_managed = false;
 };
 
 struct Judgement {

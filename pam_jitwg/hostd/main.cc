@@ -59,8 +59,8 @@ Result<void> serve(const Config& config) {
                ssh::PublicKey::parse(ca_text.substr(0, ca_text.find('\n'))));
   JITWG_ASSIGN(const std::string pem, read_secret_file(config.get("node-key"), 16 * 1024));
   JITWG_ASSIGN(ssh::PrivateKey node_key, ssh::PrivateKey::parse_openssh(pem));
-  hostd::Settings settings{node, ca, config.get("cgroup-root"), logins_directory(config), {},
-                           {},   {}};
+  hostd::Settings settings{node, ca, config.get("cgroup-root"), logins_directory(config)};
+  settings.managed = {config.get("managed"), "/etc/passwd", 0};
   JITWG_ASSIGN(settings.grace, duration(config, "grace"));
   JITWG_ASSIGN(settings.fresh_within, duration(config, "fresh-within"));
   JITWG_ASSIGN(settings.lost_contact_after, duration(config, "lost-contact-after"));

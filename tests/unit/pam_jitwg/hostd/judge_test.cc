@@ -18,8 +18,8 @@ class Judge : public ::testing::Test {
   }
 
   Judgement ask(Question question, std::optional<Remembered> remembered = {}, WallTime now = kNow) {
-    return judge(question,
-                 {grants, signer.ca.public_key(), asker, std::move(remembered), replica, now});
+    return judge(question, {grants, signer.ca.public_key(), asker, std::move(remembered), replica,
+                            now, managed});
   }
   Judgement principals(const FakeSession& s, const std::string& user = "alice",
                        WallTime now = kNow) {
@@ -43,6 +43,7 @@ class Judge : public ::testing::Test {
   Grants grants;
   Replica replica;
   Asker asker{true, true};
+  bool managed = true;
 };
 
 void expect_refused(const Judgement& judgement, Code code) {
@@ -55,6 +56,15 @@ void expect_refused(const Judgement& judgement, Code code) {
   EXPECT_FALSE(judgement.remember);
   EXPECT_EQ(judgement.grant, nullptr);
   EXPECT_TRUE(is_possible(judgement.answer));
+}
+
+// The module asks nothing about others, so such a login would be bound to no session and outlive
+// it.
+TEST_F(Judge, aLoginThatNobodyWouldEnd) {
+  managed = false;
+  expect_refused(principals(session), Code::wrong_user);
+  expect_refused(account(memory(session)), Code::wrong_user);
+  expect_refused(open(session, memory(session)), Code::wrong_user);
 }
 
 TEST_F(Judge, aWholeLogin) {
