@@ -10,7 +10,8 @@ using namespace std::chrono_literals;
 
 constexpr size_t kStatementBytes = 16 * 1024;    // a person reads what they sign
 constexpr size_t kHttpBodyBytes = 64 * 1024;     // a statement, its signature, base64, and room
-constexpr size_t kSignerFrameBytes = 1 << 20;    // a policy of 1,000 targets, base64
+constexpr size_t kSignerFrameBytes = 8 << 20;    // policy and 10,000 people, base64
+constexpr size_t kPolicyBytes = 2 << 20;         // policy, and allowed_signers: each
 constexpr size_t kStreamLineBytes = 64 << 20;    // a node's snapshot: 20,000 sessions of about 3 KiB
 constexpr size_t kReasonCharacters = 1000;       // a paragraph, not a file
 constexpr size_t kNameBytes = 64;                // persons, targets, nodes: fits a unix login and a label

@@ -1,3 +1,4 @@
+#include "broker/base/limits.h"
 #include "broker/cli/commands.h"
 #include "broker/cli/context.h"
 #include "broker/cli/policy_source.h"
@@ -8,7 +9,7 @@ namespace jitwg::cli {
 
 Result<int> run_policy_check(Context& context) {
   const std::string& path = context.arguments()[0];
-  JITWG_ASSIGN(const std::string text, read_file(path, kMaxPolicy));
+  JITWG_ASSIGN(const std::string text, read_file(path, limits::kPolicyBytes));
   JITWG_ASSIGN(const Policy policy, load_policy(text, path));
   context.print({{"file", path},
                  {"policy_sha256", policy.digest},

@@ -1,3 +1,4 @@
+#include "broker/base/limits.h"
 #include "broker/base/encoding.h"
 #include "broker/cli/commands.h"
 #include "broker/cli/context.h"
@@ -11,7 +12,7 @@ namespace {
 
 Result<Policy> find_policy(const Context& context) {
   if (context.has("file")) {
-    JITWG_ASSIGN(const std::string text, read_file(context.option("file"), kMaxPolicy));
+    JITWG_ASSIGN(const std::string text, read_file(context.option("file"), limits::kPolicyBytes));
     return parse_policy(text, context.option("file"));
   }
   const Api api(context.broker());

@@ -8,8 +8,6 @@
 
 namespace jitwg::cli {
 
-constexpr size_t kMaxPolicy = 1 << 20;  // the signer's frame bounds it too
-
 // The broker's, with a login token. It explains; it never decides: the signer holds the copy that
 // counts.
 Result<Policy> read_policy(const Api& api, const std::string& login_token);

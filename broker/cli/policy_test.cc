@@ -1,3 +1,4 @@
+#include "broker/base/limits.h"
 #include "broker/base/encoding.h"
 #include "broker/cli/commands.h"
 #include "broker/cli/context.h"
@@ -9,7 +10,7 @@ namespace jitwg::cli {
 
 Result<int> run_policy_test(Context& context) {
   const std::string& path = context.arguments()[0];
-  JITWG_ASSIGN(const std::string text, read_file(path, kMaxPolicy));
+  JITWG_ASSIGN(const std::string text, read_file(path, limits::kPolicyBytes));
   JITWG_ASSIGN(const Policy policy, parse_policy(text, path));
   json::array results;
   std::string lines;

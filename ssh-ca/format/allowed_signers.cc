@@ -103,21 +103,21 @@ Result<AllowedSigners> AllowedSigners::parse(std::string_view text) {
     if (all.knows_key(signer->key))
       return fail(Code::bad_allowed_signers, where + ": this key stands in an earlier line too",
                   "one key, one person, one line");
+    all.by_key_.emplace(signer->key, all.entries_.size());
     all.entries_.push_back(std::move(*signer));
   }
   return all;
 }
 
 Result<std::string> AllowedSigners::person_of(const PublicKey& key, WallTime at) const {
-  for (const AllowedSigner& entry : entries_) {
-    if (entry.key != key) continue;
-    if ((entry.valid_after && at < *entry.valid_after) || (entry.valid_before && at >= *entry.valid_before))
-      return fail(Code::stale, "the key " + key.fingerprint() + " of " + entry.person + " was not valid at " +
-                                   render_time(at));
-    return entry.person;
-  }
-  return fail(Code::unknown_person, "the key " + key.fingerprint() + " is nobody's",
-              "ask for it to be added to allowed_signers");
+  const auto found = by_key_.find(key);
+  if (found == by_key_.end())
+    return fail(Code::unknown_person, "the key " + key.fingerprint() + " is nobody's",
+                "ask for it to be added to allowed_signers");
+  const AllowedSigner& entry = entries_[found->second];
+  if ((entry.valid_after && at < *entry.valid_after) || (entry.valid_before && at >= *entry.valid_before))
+    return fail(Code::stale, "the key " + key.fingerprint() + " of " + entry.person + " was not valid at " + render_time(at));
+  return entry.person;
 }
 
 bool AllowedSigners::knows_person(std::string_view person) const {
@@ -125,7 +125,7 @@ bool AllowedSigners::knows_person(std::string_view person) const {
 }
 
 bool AllowedSigners::knows_key(const PublicKey& key) const {
-  return std::any_of(entries_.begin(), entries_.end(), [&](const auto& e) { return e.key == key; });
+  return by_key_.contains(key);
 }
 
 }  // namespace jitwg::ssh

@@ -2,6 +2,7 @@
 // person per line, namespaces="jitwg" mandatory, no patterns, no lists, no cert-authority, a key listed once.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -33,6 +34,7 @@ class AllowedSigners {
 
  private:
   std::vector<AllowedSigner> entries_;
+  std::map<PublicKey, size_t> by_key_;  // into entries_
 };
 
 }  // namespace jitwg::ssh

@@ -7,6 +7,7 @@
 #include <csignal>
 
 #include "broker/audit/event.h"
+#include "broker/base/limits.h"
 #include "broker/os/clock.h"
 #include "broker/os/file.h"
 #include "broker/os/program.h"
@@ -15,8 +16,6 @@
 
 namespace jitwg::signer {
 namespace {
-
-constexpr size_t kMaxPolicy = 512 * 1024;  // base64 of policy and people together fit one frame
 
 const std::vector<Option> kOptions = {
     {"policy", "/etc/jitwg/policy.toml", "policy file"},
@@ -29,8 +28,8 @@ const std::vector<Option> kOptions = {
 
 Result<Sources> load_sources(const Config& config) {
   Sources sources;
-  JITWG_ASSIGN(sources.policy_toml, read_trusted_file(config.get("policy"), kMaxPolicy));
-  JITWG_ASSIGN(sources.allowed_signers, read_trusted_file(config.get("allowed-signers"), kMaxPolicy));
+  JITWG_ASSIGN(sources.policy_toml, read_trusted_file(config.get("policy"), limits::kPolicyBytes));
+  JITWG_ASSIGN(sources.allowed_signers, read_trusted_file(config.get("allowed-signers"), limits::kPolicyBytes));
   return sources;
 }
 

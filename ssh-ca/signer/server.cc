@@ -15,7 +15,7 @@ namespace jitwg::signer {
 namespace {
 
 constexpr size_t kMaxClients = 64;  // the broker, and an admin at the host
-constexpr size_t kMaxUnread = 8 << 20;
+constexpr size_t kMaxUnread = 16 << 20;
 
 struct Client {
   Fd fd;

@@ -2,6 +2,7 @@
 
 #include "broker/session/address_pool.h"
 #include "ssh-ca/format/certificate.h"
+#include "ssh-ca/signer/frames.h"
 #include "tests/unit/ssh-ca/signer/world.h"
 
 namespace jitwg::signer {
@@ -170,6 +171,19 @@ TEST_F(SignerTest, OnlyTheTableOfMessages) {
   EXPECT_EQ(ask(json::array{}), "bad_value");
   const auto policy = signer.answer({{"op", "policy"}}, kNow);
   EXPECT_EQ(*base64_decode(policy.at("policy").as_string()), w.sources.policy_toml);
+}
+
+TEST_F(SignerTest, TenThousandPeopleFitOneFrame) {
+  Sources many = w.sources;
+  for (int i = 0; i < 10000; ++i) {
+    const auto person = ssh::PrivateKey::generate().public_key();
+    many.allowed_signers += "person" + std::to_string(i) + " namespaces=\"jitwg\" " + person.str() + "\n";
+  }
+  ASSERT_TRUE(signer.reload(many));
+  std::string frame = render_frame(signer.answer({{"op", "policy"}}, kNow));
+  const auto back = take_frame(frame);
+  ASSERT_TRUE(back) << back.error().render();
+  EXPECT_EQ(*base64_decode((*back)->at("allowed_signers").as_string()), many.allowed_signers);
 }
 
 TEST_F(SignerTest, ReloadIsAllOrNothing) {
