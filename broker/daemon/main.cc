@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 
+#include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <cerrno>
@@ -50,8 +51,11 @@ Result<void> serve(const Config& config) {
   UnixSigner signer(io, config.get("signer"));
   Broker broker(io, *store, signer, events, clock);
   Routes routes(broker);
+  // Half of them: whoever is connected may need one more, to the signer.
+  const size_t connections = std::min(limits::kConnections, raise_descriptor_limit() / 2);
   http::Server server(io, std::move(listener),
-                      [&](http::Request request) { return routes.handle(std::move(request)); });
+                      [&](http::Request request) { return routes.handle(std::move(request)); },
+                      {.connections = connections});
   asio::signal_set signals(io, SIGTERM, SIGINT);
   signals.async_wait([&](const boost::system::error_code& error, int) {
     if (error) return;

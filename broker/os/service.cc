@@ -1,6 +1,7 @@
 #include "broker/os/service.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <systemd/sd-daemon.h>
@@ -10,6 +11,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 namespace jitwg {
 
@@ -45,6 +47,13 @@ void log(Level level, const std::string& message) {
     std::fprintf(stderr, "<%d>%s\n", static_cast<int>(level), message.c_str());
   else
     std::fprintf(stderr, "%s\n", message.c_str());
+}
+
+size_t raise_descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 256;  // any system has more
+  const rlim_t before = std::exchange(limit.rlim_cur, limit.rlim_max);
+  return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_max : before;
 }
 
 Result<Peer> peer_of(int socket) {

@@ -22,6 +22,10 @@ void notify_stopping();
 enum class Level { error = 3, warning = 4, notice = 5, info = 6, debug = 7 };
 void log(Level level, const std::string& message);
 
+// Raises the soft limit on descriptors to the hard one, setrlimit(2); what is then allowed. For a
+// daemon whose number of connections others choose: the usual 1024 is select(2)'s, not ours.
+size_t raise_descriptor_limit();
+
 struct Peer {
   pid_t pid = 0;
   uid_t uid = 0;

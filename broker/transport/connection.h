@@ -30,7 +30,7 @@ class OpenConnection {
  public:
   virtual ~OpenConnection() = default;
   virtual void close() = 0;  // its coroutine then ends by itself
-  // Since when it waits for a first byte; nullopt while it is at work.
+  // Since when it owes us a whole request; nullopt while it is at work. Who dribbles is idle.
   std::optional<std::chrono::steady_clock::time_point> idle_since;
 };
 
@@ -60,10 +60,13 @@ class Connection final : public OpenConnection {
 
   // One request and its answer; false: no more of them.
   boost::asio::awaitable<bool> serve_one() {
+    idle_since = std::chrono::steady_clock::now();
     if (!co_await wait_for_first_byte()) co_return false;
     Parser parser;
     parser.body_limit(limits::kHttpBodyBytes);
-    if (const error_code error = co_await read_request(parser)) {
+    const error_code error = co_await read_request(parser);
+    idle_since.reset();
+    if (error) {
       if (const auto failure = read_failure(error)) co_await refuse(*failure);
       co_return false;
     }
@@ -84,10 +87,8 @@ class Connection final : public OpenConnection {
 
   boost::asio::awaitable<bool> wait_for_first_byte() {
     if (buffer_.size() > 0) co_return true;  // pipelined behind the last request
-    idle_since = std::chrono::steady_clock::now();
     lowest().expires_after(limits_.idle);
     const auto [error, count] = co_await stream_.async_read_some(buffer_.prepare(4096), kAsync);
-    idle_since.reset();
     buffer_.commit(count);
     co_return !error;
   }

@@ -62,6 +62,7 @@ asio::awaitable<void> Server::Impl::accept_loop() {
       // EMFILE and its like pass when a connection ends; spinning until then would only keep it
       // from ending.
       log(Level::error, std::string("accept: ") + std::strerror(failure) + ", trying again");
+      if (failure == EMFILE) make_room();
       pause.expires_after(std::chrono::milliseconds(200));
       co_await pause.async_wait(kAsync);
     }
@@ -108,7 +109,7 @@ void Server::Impl::take(Fd fd) {
                  asio::bind_cancellation_slot(entry->cancel.slot(), done));
 }
 
-// Ends the connection that has waited longest for its next request; false when all are at work. The
+// Ends the connection that has owed us a request for longest; false when all are at work. The
 // entry goes when its coroutine has ended; until then it counts no more as idle.
 bool Server::Impl::make_room() {
   Connection<SocketStream>* longest = nullptr;

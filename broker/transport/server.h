@@ -40,7 +40,7 @@ struct ServerLimits {
   std::chrono::milliseconds idle = limits::kIdleDeadline;
   std::chrono::milliseconds stall = limits::kStallDeadline;
   std::chrono::milliseconds linger = limits::kLinger;
-  // Beyond, the longest idle one makes room; when all are at work, the newcomer is told so.
+  // Beyond, the one that has owed a request for longest makes room; when all are at work, the newcomer is told so.
   size_t connections = limits::kConnections;
 };
 

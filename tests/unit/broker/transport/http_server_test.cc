@@ -233,6 +233,19 @@ TEST_F(ServerTest, AtTheLimitIdlersMakeRoomAndTheBusyStay) {
   EXPECT_EQ(hanging, 2);
 }
 
+TEST_F(ServerTest, AtTheLimitDribblersMakeRoom) {
+  ServerLimits limits;
+  limits.connections = 2;
+  serve(limits);
+  RawPeer first(path), second(path);
+  first.send("GET / HTTP/1.1\r\nHost: x\r\n");
+  second.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc");
+  RawPeer honest(path);
+  honest.send(get("/served"));
+  EXPECT_TRUE(gets(honest, "/served"));
+  EXPECT_TRUE(ends(first));
+}
+
 TEST_F(ServerTest, OutOfDescriptorsItBacksOffAndGoesOn) {
   serve();
   RawPeer peer(path);
