@@ -139,6 +139,10 @@ asio::awaitable<Result<json::value>> Broker::issue_question(SessionId id) {
   std::function<Result<json::value>(Change&)> read =
       [id, digest = rules_->policy.digest](Change& one) -> Result<json::value> {
     JITWG_ASSIGN(const store::Session session, one.session(id));
+    // A revoke that is committed is on its way to the signer: it must not find there nothing issued
+    // yet, be refused, and have the certificate made behind it.
+    if (session.state != State::opening)
+      return fail(Code::session_ended, "the session ended while it was opening");
     JITWG_ASSIGN(const auto request, one.tx.statement(session.request));
     if (!request) return fail(Code::corrupt, "the request of session " + id.str() + " is missing");
     JITWG_ASSIGN(const auto decisions, one.tx.decisions(id));

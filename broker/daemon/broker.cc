@@ -148,6 +148,7 @@ asio::awaitable<void> Broker::tell_signer() {
     if (!answer) {
       const Kind why = kind(answer.error().code);
       if (why == Kind::unavailable || why == Kind::internal) co_return;  // again later
+      if (answer.error().code == Code::clock) co_return;  // the signer's clock will be set right
       refusal = answer.error();
       log(Level::warning,
           "the signer did not take statement " + statement.digest + ": " + refusal->render());

@@ -365,6 +365,39 @@ TEST_F(BrokerLoop, ARevokeIsToldToTheSignerUntilItHears) {
   EXPECT_EQ(signer_.asked["apply"], 3);
 }
 
+TEST_F(BrokerLoop, ARevokeIsNotLostToTheSignersWrongClock) {
+  const SessionId id = approved();
+  ASSERT_TRUE(post("carol", RevokeStatement{realm_.head("carol", clock_.time), id, "stop"}));
+  const auto apply = std::exchange(signer_.answers["apply"], [](const json::value&) { return fail(Code::clock, "it is only 1970 here"); });
+  wait(broker_->tell_signer());
+  signer_.answers["apply"] = apply;
+  wait(broker_->tell_signer());
+  EXPECT_EQ(signer_.asked["apply"], 2);
+}
+
+// Told first of the revoke, the signer would have found nothing issued, and forgotten it.
+TEST_F(BrokerLoop, NothingIsIssuedOnceARevokeIsOnItsWayToTheSigner) {
+  connect("gw1");
+  connect("jump1");
+  const SessionId id = approved();
+  const auto issue = signer_.answers["issue"];
+  signer_.answers["issue"] = [&](const json::value&) -> Result<json::value> {
+    signer_.answers["issue"] = issue;
+    return fail(Code::policy_changed, "fetch it again");
+  };
+  const RulesPtr rules = *broker_->rules();
+  const auto revoke = *verify_statement(realm_.sign("carol", RevokeStatement{realm_.head("carol", clock_.time), id, "stop"}),
+                                        rules->people, "lab-1", clock_.time);
+  signer_.before_answer = [&](const std::string& op) -> asio::awaitable<void> {
+    if (op != "issue") co_return;
+    std::function<Result<Accepted>(Change&)> work = [&](Change& change) { return accept_statement(change, *rules, revoke); };
+    co_await broker_->change(std::move(work));
+  };
+  EXPECT_EQ(activate(id).error().code, Code::session_ended);
+  run_until([&] { return read(id).state == State::closed; });
+  EXPECT_EQ(signer_.asked["issue"], 1);
+}
+
 TEST_F(BrokerLoop, APolicyThatDoesNotLoadLeavesTheRunningOne) {
   const RulesPtr before = *broker_->rules();
   realm_.port = "99999";
