@@ -21,6 +21,14 @@ std::string next_head(const std::string& head, std::string_view record) {
   return sha256_hex(head + " " + std::string(record));
 }
 
+// What a crash leaves behind the last newline: the beginning of a line. Anything else there, such as
+// a ledger of zeros, is damage, and cutting it off would forget who was revoked.
+bool is_torn(std::string_view tail) {
+  if (tail.size() > kMaxRecord) return false;
+  if (tail.substr(0, 64).find_first_not_of("0123456789abcdef") != std::string_view::npos) return false;
+  return tail.size() <= 64 || std::string_view(" {").starts_with(tail.substr(64, 2));
+}
+
 Result<void> write_all(int fd, std::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t n = ::write(fd, bytes.data(), bytes.size());
@@ -122,6 +130,9 @@ Result<Ledger> Ledger::open(const std::string& path) {
     good += newline + 1;
   }
   if (!rest.empty()) {
+    if (!is_torn(rest))
+      return fail(Code::corrupt, path + " line " + std::to_string(number) + ": not the beginning of a record",
+                  "the ledger was altered or damaged: restore it from a copy, do not edit it");
     if (::ftruncate(ledger.fd_.get(), static_cast<off_t>(good)) != 0 || ::fsync(ledger.fd_.get()) != 0)
       return fail_errno(path, errno);
     ledger.repaired_ = true;

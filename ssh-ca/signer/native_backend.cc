@@ -22,7 +22,7 @@ Result<std::unique_ptr<CaBackend>> make_native_backend(const std::string& key_fi
   auto pem = read_secret_file(key_file, kMost);
   if (!pem) {
     Error error = pem.error();
-    if (error.hint.empty()) error.hint = "make one: ssh-keygen -t ed25519 -N '' -C jitwg-ca -f " + key_file;
+    if (error.code == Code::io && error.hint.empty()) error.hint = "make one: ssh-keygen -t ed25519 -N '' -C jitwg-ca -f " + key_file;
     return within("CA key", std::move(error));
   }
   auto key = ssh::PrivateKey::parse_openssh(*pem);

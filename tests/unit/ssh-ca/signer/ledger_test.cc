@@ -35,6 +35,19 @@ TEST_F(LedgerTest, TornLastLineIsCutOffAtEveryByte) {
   }
 }
 
+TEST_F(LedgerTest, ADestroyedLedgerIsNotTakenForATornLine) {
+  fill(1);
+  const std::string whole = bytes();
+  for (const std::string& bad : {std::string(4096, '\0'), whole + std::string(4096, '\0'), std::string("{\"kind\":"),
+                                 whole + whole.substr(0, 64) + "{\"kind", whole + std::string(2 << 20, 'a')}) {
+    put(bad);
+    const auto ledger = Ledger::open(path);
+    ASSERT_FALSE(ledger) << bad.size();
+    EXPECT_EQ(ledger.error().code, Code::corrupt);
+    EXPECT_EQ(bytes(), bad);
+  }
+}
+
 TEST_F(LedgerTest, AnyAlteredByteRefusesToStart) {
   fill(2);
   const std::string whole = bytes();
