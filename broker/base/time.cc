@@ -99,7 +99,8 @@ Result<Seconds> parse_duration(std::string_view text) {
 std::string render_duration(Seconds duration) {
   const long s = duration.count() < 0 ? 0 : duration.count();
   const long h = s / 3600, m = s / 60 % 60, rest = s % 60;
-  if (h > 0) return std::to_string(h) + "h" + (m ? " " + std::to_string(m) + "m" : "");
+  if (h > 0)
+    return std::to_string(h) + "h" + (m ? " " + std::to_string(m) + "m" : "") + (rest ? " " + std::to_string(rest) + "s" : "");
   if (m > 0) return std::to_string(m) + "m" + (rest ? " " + std::to_string(rest) + "s" : "");
   return std::to_string(rest) + "s";
 }

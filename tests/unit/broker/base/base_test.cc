@@ -24,6 +24,7 @@ TEST(Duration, AsPeopleWriteThem) {
   for (const char* bad : {"", "0s", "90", "m", "-5m", "1.5h", "30m1h", "1h1h", "99999999999h", "5 m", "1h "})
     EXPECT_FALSE(parse_duration(bad)) << bad;
   EXPECT_EQ(render_duration(Seconds(5400)), "1h 30m");
+  EXPECT_EQ(render_duration(Seconds(5401)), "1h 30m 1s");  // over a limit of 90m, and seen to be
   EXPECT_EQ(render_duration(Seconds(61)), "1m 1s");
   EXPECT_EQ(render_duration(Seconds(-3)), "0s");
 }
