@@ -1,10 +1,5 @@
 #include "broker/cli/access.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-
-#include <cerrno>
-
 #include "broker/base/encoding.h"
 #include "broker/cli/context.h"
 #include "broker/cli/identity.h"
@@ -18,17 +13,6 @@ namespace {
 std::optional<std::string> optional_option(const Context& context, const std::string& name) {
   if (!context.has(name)) return std::nullopt;
   return context.option(name);
-}
-
-// Released with the descriptor, also when we are killed.
-Result<Fd> lock_state(const Context& context) {
-  JITWG_TRY(make_directory(context.paths().state, 0700));
-  const std::string path = context.paths().state + "/lock";
-  Fd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!fd.valid()) return fail_errno(path, errno);
-  while (flock(fd.get(), LOCK_EX) != 0)
-    if (errno != EINTR) return fail_errno(path, errno);
-  return fd;
 }
 
 // Keys of a session that is over have no use; its interface, if it is still up, needs its file to
@@ -83,7 +67,11 @@ Result<Requested> make_request(const Context& context, const Api& api, const std
                                    .incident = optional_option(context, "incident")};
   JITWG_ASSIGN(const ssh::SignedDocument document, sign_statement(context, statement));
   JITWG_TRY(make_directory(context.paths().state, 0700));
-  JITWG_TRY(files.create(document, wireguard, ssh_key, hex_encode(token)));
+  if (auto made = files.create(document, wireguard, ssh_key, hex_encode(token)); !made) {
+    (void)
+        files.remove();  // what is half there is keys of no request; the reason is the first error
+    return tl::unexpected<Error>(std::move(made.error()));
+  }
 
   auto session = resend_request(api, files);
   if (!session) return refused_request(api, files, session.error());
@@ -103,7 +91,9 @@ Result<SessionObject> resend_request(const Api& api, const SessionFiles& files) 
 Result<SessionObject> read_own(const Context& context, const Api& api, const SessionFiles& files) {
   JITWG_ASSIGN(const std::string token, files.token());
   auto session = api.session(files.id(), token);
-  if (!session && session.error().code == Code::unknown_session)
+  // A request that never arrived has no token there either. Sent again, it has one effect at most.
+  if (!session &&
+      (session.error().code == Code::unknown_session || session.error().code == Code::bad_token))
     session = resend_request(api, files);
   if (!session) return session;
   JITWG_TRY(tidy(files, *session));
@@ -166,7 +156,8 @@ Result<void> clear_away(const Context& context, const SessionFiles& files) {
 Result<void> refresh_ssh_config(const Context& context) {
   JITWG_ASSIGN(const ssh::PublicKey ca, context.ca());
   JITWG_ASSIGN(const std::string realm, context.realm());
-  JITWG_ASSIGN(const Fd lock, lock_state(context));
+  JITWG_TRY(make_directory(context.paths().state, 0700));
+  JITWG_ASSIGN(const Fd lock, lock_directory(context.paths().state));
   std::vector<SshSession> live;
   for (const SessionFiles& files : local_sessions(context.paths().state)) {
     if (files.meta().is_over()) continue;

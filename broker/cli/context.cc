@@ -48,6 +48,14 @@ Result<Context> Context::make(const Command& command, const std::vector<std::str
   std::vector<Option> all = command.options;
   all.insert(all.end(), common_options().begin(), common_options().end());
   JITWG_ASSIGN(Config options, Config::load(words, all));
+  for (const Option& option : all) {
+    // An unset shell variable is not the wish for the default.
+    if (!options.all(option.name).empty() && options.get(option.name).empty())
+      return fail(Code::bad_argument, "--" + option.name + " is empty",
+                  "jitwg " + command.name + " --help");
+    if (!is_utf8(options.get(option.name)))
+      return fail(Code::bad_argument, "--" + option.name + " is not UTF-8", "check your locale");
+  }
   JITWG_ASSIGN(Paths paths, Paths::of_home());
   // A file of its own, not one Config over both: the environment comes between command line and
   // file.

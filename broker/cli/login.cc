@@ -4,6 +4,7 @@
 #include "broker/base/limits.h"
 #include "broker/cli/context.h"
 #include "broker/cli/identity.h"
+#include "broker/cli/session_files.h"
 #include "broker/os/file.h"
 
 namespace jitwg::cli {
@@ -29,6 +30,7 @@ Result<std::string> sign_in(const Context& context, const Api& api) {
                           {"token", hex_encode(token)},
                           {"read_until", until}};
   JITWG_TRY(make_directory(context.paths().state, 0700));
+  JITWG_ASSIGN(const Fd lock, lock_directory(context.paths().state));
   JITWG_TRY(write_file(context.paths().login, render_json(kept) + "\n", 0600));
   return hex_encode(token);
 }

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sodium.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -40,6 +41,14 @@ Result<ssh::SignedDocument> read_document(const std::string& path, std::string_v
 }
 
 }  // namespace
+
+Result<Fd> lock_directory(const std::string& path) {
+  Fd fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+  if (!fd.valid()) return fail_errno(path, errno);
+  while (flock(fd.get(), LOCK_EX) != 0)
+    if (errno != EINTR) return fail_errno(path, errno);
+  return fd;
+}
 
 WireguardKey WireguardKey::generate() {
   Secret<crypto_scalarmult_SCALARBYTES> secret;
@@ -88,8 +97,10 @@ Result<std::string> SessionFiles::token() const {
     const Meta last = meta();
     const std::string over = "session " + id_.str() + " is over";
     if (last.state == State::denied)
-      return fail(Code::decision_denied, over + ": it was denied", "jitwg list says by whom; make a new request");
-    return fail(Code::session_ended, over + (last.close_reason ? ": " + std::string(name(*last.close_reason)) : ""),
+      return fail(Code::decision_denied, over + ": it was denied",
+                  "jitwg list says by whom; make a new request");
+    return fail(Code::session_ended,
+                over + (last.close_reason ? ": " + std::string(name(*last.close_reason)) : ""),
                 "make a new request");
   }
   return tl::unexpected<Error>(text.error());
@@ -97,6 +108,7 @@ Result<std::string> SessionFiles::token() const {
 
 Result<void> SessionFiles::store_activation(const Verified& verified,
                                             const ssh::SignedDocument& grant) const {
+  JITWG_ASSIGN(const Fd lock, lock_directory(directory_));
   JITWG_ASSIGN(std::string key, read_secret_file(path("wg.key"), 256));
   key = first_line(std::move(key));
   std::string tunnel = render_wg_quick(verified.grant, key);
@@ -128,6 +140,7 @@ Result<void> SessionFiles::note_state(const SessionObject& session) const {
       {"state", name(session.state)},
       {"close_reason",
        session.close_reason ? json::value(name(*session.close_reason)) : json::value(nullptr)}};
+  JITWG_ASSIGN(const Fd lock, lock_directory(directory_));
   return write_file(path("meta"), render_json(meta) + "\n", 0600);
 }
 

@@ -10,6 +10,7 @@
 #include "broker/base/session_id.h"
 #include "broker/cli/session_object.h"
 #include "broker/cli/verify.h"
+#include "broker/os/fd.h"
 #include "ssh-ca/format/private_key.h"
 
 namespace jitwg::cli {
@@ -25,6 +26,10 @@ struct Meta {
   std::optional<CloseReason> close_reason;
   bool is_over() const { return is_final(state) || state == State::closing; }
 };
+
+// One jitwg at a time in a directory of the person's own (0700: nobody else can hold it up), until
+// the descriptor closes. Not twice in one process: the second would wait for the first.
+Result<Fd> lock_directory(const std::string& path);
 
 class SessionFiles {
  public:

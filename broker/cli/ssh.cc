@@ -7,6 +7,8 @@
 #include "broker/cli/commands.h"
 #include "broker/cli/context.h"
 #include "broker/cli/session_ref.h"
+#include "broker/cli/tunnel.h"
+#include "broker/cli/wg_quick.h"
 
 namespace jitwg::cli {
 namespace {
@@ -54,6 +56,9 @@ Result<int> run_ssh(Context& context) {
     return fail(Code::no_jump_host,
                 grant.target + " has no login: it is reached through the tunnel only");
   JITWG_TRY(refresh_ssh_config(context));
+  if (!is_up(files.id()))
+    context.note("the interface " + interface_name(files.id()) + " is not up here: jitwg up " +
+                 grant.session.short_form());
   std::vector<std::string> words = {"ssh", "-F", context.paths().ssh_config,
                                     "jitwg-" + grant.session.short_form()};
   // "--" again: a command that starts with a dash is not an option of ssh.

@@ -82,6 +82,8 @@ Result<void> wg_quick(const char* action, const SessionFiles& files) {
 bool is_up(const SessionId& id) { return if_nametoindex(interface_name(id).c_str()) != 0; }
 
 Result<void> bring_up(const SessionFiles& files) {
+  // wg-quick cleans up after a failure: two at once would take each other's interface away.
+  JITWG_ASSIGN(const Fd lock, lock_directory(files.directory()));
   if (is_up(files.id())) return {};
   JITWG_TRY(wg_quick("up", files));
   if (!is_up(files.id()))
@@ -92,6 +94,8 @@ Result<void> bring_up(const SessionFiles& files) {
 
 Result<void> take_down(const SessionFiles& files) {
   if (!is_up(files.id())) return {};
+  JITWG_ASSIGN(const Fd lock, lock_directory(files.directory()));
+  if (!is_up(files.id())) return {};  // another jitwg of the same session was faster
   return wg_quick("down", files);
 }
 

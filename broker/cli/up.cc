@@ -109,11 +109,10 @@ Result<int> stay_in_front(const Context& context, const Api& api, SessionWatch& 
     switch (event.kind) {
       case SessionWatch::Kind::moment:
         break;
-      case SessionWatch::Kind::signal: {
+      case SessionWatch::Kind::signal:
         context.note("giving the session back");
         JITWG_TRY(give_back(context, api, files));
         return 0;
-      }
       case SessionWatch::Kind::failure:
         // Nothing the broker says or does not say moves the end: that stands in the grant.
         if (!told)
@@ -170,11 +169,12 @@ Result<int> run_up(Context& context) {
   SessionWatch watch(context.broker(), files.id(), token);
   const bool waited = requested.session.state == State::pending;
   JITWG_ASSIGN(const Ended ended, wait_for_decision(context, watch, requested.session));
-  if (ended == Ended::by_signal) {
-    context.note("cancelling the request");
+  const auto give_up = [&](const char* words) -> Result<int> {
+    context.note(words);
     JITWG_TRY(give_back(context, api, files));
     return 0;
-  }
+  };
+  if (ended == Ended::by_signal) return give_up("cancelling the request");
   if (const auto refusal = refusal_of(requested.session)) {
     JITWG_TRY(files.note_state(requested.session));
     JITWG_TRY(clear_away(context, files));
@@ -185,12 +185,18 @@ Result<int> run_up(Context& context) {
       context.note(approval.person + " approved it" +
                    (approval.comment ? ": " + *approval.comment : ""));
 
-  JITWG_ASSIGN(const Activated activated, activate_session(context, api, files));
+  const auto opened = activate_session(context, api, files);
+  // Who says stop while it opens means this session too, however far it got.
+  if (watch.is_signalled()) return give_up("giving the session back");
+  if (!opened) return tl::unexpected<Error>(opened.error());
+  const Activated& activated = *opened;
   if (context.has("no-interface")) {
     context.print(activated.session.all, describe_files(files, activated.verified.grant));
     return 0;
   }
-  if (auto up = bring_up(files); !up) {
+  auto up = bring_up(files);
+  if (watch.is_signalled()) return give_up("giving the session back");
+  if (!up) {
     const std::string end = files.id().short_form();
     up.error().hint +=
         "; the session is live: jitwg up " + end + " tries again, jitwg return " + end + " ends it";

@@ -1,5 +1,6 @@
 #include "broker/cli/watch.h"
 
+#include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
@@ -96,6 +97,12 @@ SessionWatch::Event SessionWatch::wait(State known, std::chrono::milliseconds at
   Event event = std::move(impl_->events.front());
   impl_->events.pop_front();
   return event;
+}
+
+bool SessionWatch::is_signalled() {
+  impl_->io.poll();
+  return std::ranges::any_of(impl_->events,
+                             [](const Event& event) { return event.kind == Kind::signal; });
 }
 
 }  // namespace jitwg::cli

@@ -31,6 +31,8 @@ class SessionWatch {
   };
   // `known` is the state the caller has already seen.
   Event wait(State known, std::chrono::milliseconds at_most);
+  // A signal came while the caller was busy. It stays an event of the next wait().
+  bool is_signalled();
 
  private:
   struct Impl;

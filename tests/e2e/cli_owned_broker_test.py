@@ -311,3 +311,36 @@ def test_escapes_of_the_broker_reach_no_terminal(world):
                             capture_output=True, timeout=30)  # fmt: skip
     assert result.returncode == 3
     assert "\x1b" not in result.stderr and "\u202e" not in result.stderr and "\\u{1b}" in result.stderr
+
+
+def test_a_request_that_never_arrived_is_sent_again_with_its_id(world):
+    lost = []
+    world.broker.answers["/v1/statements"] = lambda body: lost.append(body) or (
+        503, {"error": {"code": "broker_unavailable", "message": "gone in the middle", "hint": ""}})
+    refused = request(world)
+    assert refused.returncode == 5 and len(lost) == 1
+    session = json.loads(base64.b64decode(json.loads(lost[0])["body"]))["session"]
+    assert session in error_of(refused)["hint"]
+    # As the real broker says of a session it does not know, to whoever holds no other token.
+    world.broker.answers["/" + session] = (401, {"error": {"code": "bad_token", "message": "not here", "hint": ""}})
+    world.broker.answers["/v1/statements"] = lambda body: (lost.append(body), world.take_statement(body))[1]
+    assert world.jitwg("activate", session).returncode == 0
+    assert lost[0] == lost[1], "the same bytes"
+
+
+def test_twenty_at_once_do_not_trip_over_each_other(world):
+    request(world)
+    session = world.request["session"]
+    words = [JITWG, "activate", session, "--json"]
+    env = {"PATH": os.environ["PATH"], "HOME": str(world.folder)}
+    all_of_them = [subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(20)]
+    outputs = [one.communicate(timeout=60) for one in all_of_them]
+    assert [one.returncode for one in all_of_them] == [0] * 20, outputs
+    assert not list(world.folder.rglob("*.new"))
+
+
+@pytest.mark.parametrize("words", [["--for", ""], ["--ticket", ""], ["--reason", "caf\udce9"]], ids=["for", "ticket", "latin1"])
+def test_an_empty_or_garbled_option_is_no_default(world, words):
+    result = world.jitwg("request", "db-prod", *(["--reason", "x"] if "--reason" not in words else []), *words)
+    assert result.returncode == 2 and error_of(result)["code"] == "bad_argument"
+    assert world.broker.statements() == []
