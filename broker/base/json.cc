@@ -119,7 +119,9 @@ Result<json::value> parse_json(std::string_view text, size_t max_bytes) {
 std::string render_json(const json::value& value) { return json::serialize(value); }
 
 json::value render_error(const Error& error) {
-  return {{"error", {{"code", name(error.code)}, {"message", error.message}, {"hint", error.hint}}}};
+  // What an error quotes may be anybody's bytes; JSON is UTF-8.
+  const auto utf8 = [](const std::string& text) { return is_utf8(text) ? text : escape_for_terminal(text); };
+  return {{"error", {{"code", name(error.code)}, {"message", utf8(error.message)}, {"hint", utf8(error.hint)}}}};
 }
 
 std::optional<Error> parse_error(const json::value& answer) {

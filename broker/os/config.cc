@@ -1,6 +1,9 @@
 #include "broker/os/config.h"
 
+#include <unistd.h>
+
 #include <boost/program_options.hpp>
+#include <cerrno>
 #include <fstream>
 
 namespace jitwg {
@@ -58,13 +61,16 @@ Result<Config> Config::load(const std::vector<std::string>& args, const std::vec
     const bool named = !config.values_["config"].empty();
     const std::string path = named ? config.values_["config"].front() : default_file;
     std::ifstream file(path);
-    if (!file && named) return fail(Code::bad_config, path + ": cannot be read");
+    // Only a file that is not there is no configuration: one that we may not read says something.
+    const bool absent = !file && ::access(path.c_str(), F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR);
+    if (!file && (named || !absent)) return fail(Code::bad_config, path + ": cannot be read");
     if (file) {
       try {
         po::options_description description;
         for (const Option& o : all)
           if (!o.command_line_only) add(description, o, true);
         take(po::parse_config_file(file, description), from_file);
+        if (file.bad()) return fail(Code::bad_config, path + ": cannot be read");
       } catch (const po::error& e) {
         return fail(Code::bad_config, path + ": " + e.what());
       }

@@ -207,6 +207,22 @@ def test_an_unknown_key_in_the_configuration_is_refused(jitwg):
     assert result.returncode == 2 and error_of(result)["code"] == "bad_config"
 
 
+def test_a_configuration_that_cannot_be_read_is_not_taken_for_none(jitwg, home):
+    path = home / ".config/jitwg/config"
+    path.mkdir(parents=True)
+    assert "cannot be read" in error_of(jitwg("pending", "--json"))["message"]
+    path.rmdir()
+    path.write_bytes(b"\xff\xfe = \x80\n")
+    answer = subprocess.run([JITWG, "pending", "--json"], env={"PATH": os.environ["PATH"], "HOME": str(home)}, capture_output=True)
+    assert answer.returncode == 2 and json.loads(answer.stdout.decode("utf-8"))["error"]["code"] == "bad_config"
+
+
+def test_an_answer_that_cannot_be_written_is_no_success():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([JITWG, "version", "--json"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1 and "could not be written" in done.stderr
+
+
 def test_no_broker_is_unavailable(jitwg, home):
     config = f"realm = lab-1\nca = {_public_key(home, 'ca')}\n"
     for command in (["pending"], ["list"], ["request", "db-prod", "--reason", "x"]):
