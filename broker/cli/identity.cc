@@ -15,14 +15,18 @@ namespace {
 constexpr size_t kMaxKeyFile = 16 * 1024;
 
 Identity in_agent(const std::string& socket, const ssh::PublicKey& key) {
-  return {key,
-          [socket, key](std::string_view message) { return Agent(socket).sign(key, message); }};
+  return {key, [socket, key](std::string_view message) { return Agent(socket).sign(key, message); },
+          false};
 }
 
 Result<Identity> from_agent(const std::string& socket, const ssh::PublicKey* wanted) {
   JITWG_ASSIGN(const auto keys, Agent(socket).keys());
   for (const ssh::PublicKey& key : keys)
-    if (wanted == nullptr || key == *wanted) return in_agent(socket, key);
+    if (wanted == nullptr || key == *wanted) {
+      Identity identity = in_agent(socket, key);
+      identity.guessed = wanted == nullptr && keys.size() > 1;
+      return identity;
+    }
   return fail(Code::bad_key,
               wanted == nullptr ? "ssh-agent holds no plain ed25519 key"
                                 : "ssh-agent does not hold " + wanted->fingerprint(),
@@ -46,9 +50,10 @@ Result<Identity> load_identity(const std::string& configured, const std::string&
   JITWG_ASSIGN(const std::string pem, read_secret_file(configured, kMaxKeyFile));
   if (auto parsed = ssh::PrivateKey::parse_openssh(pem)) {
     const auto key = std::make_shared<ssh::PrivateKey>(std::move(*parsed));
-    return Identity{key->public_key(), [key](std::string_view message) -> Result<std::string> {
-                      return key->sign(message);
-                    }};
+    return Identity{
+        key->public_key(),
+        [key](std::string_view message) -> Result<std::string> { return key->sign(message); },
+        false};
   } else if (const auto pub = read_public(configured + ".pub")) {
     // With a passphrase, most likely: the agent may hold it.
     if (auto identity = from_agent(agent_socket, &*pub)) return identity;
@@ -74,6 +79,9 @@ Result<ssh::SignedDocument> sign_statement(const Context& context, const Stateme
   const char* agent = std::getenv("SSH_AUTH_SOCK");
   JITWG_ASSIGN(const Identity identity,
                load_identity(context.identity(), agent == nullptr ? "" : agent));
+  if (identity.guessed)
+    context.note("ssh-agent holds several ed25519 keys; signing with " +
+                 identity.key.fingerprint() + " (--identity FILE.pub names another)");
   return ssh::sign(body, kStatementNamespace, identity.key, identity.signer);
 }
 

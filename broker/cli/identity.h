@@ -15,6 +15,7 @@ class Context;
 struct Identity {
   ssh::PublicKey key;
   ssh::Signer signer;
+  bool guessed = false;  // the first of several in the agent
 };
 
 // `configured`: a private or .pub file's path, or empty for the agent's first plain ed25519 key. A

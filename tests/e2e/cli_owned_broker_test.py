@@ -211,6 +211,15 @@ def test_a_public_key_file_chooses_the_agents_key(world, agent):
     assert refused.returncode == 2 and error_of(refused)["code"] == "bad_key"
 
 
+def test_of_several_keys_it_says_which_it_takes(world, agent):
+    assert "several" not in request(world, identity=False, SSH_AUTH_SOCK=agent).stderr
+    environment = {**os.environ, "SSH_AUTH_SOCK": agent}
+    subprocess.run(["ssh-add", "-q", str(world.folder / "host")], env=environment, check=True)
+    said = request(world, identity=False, SSH_AUTH_SOCK=agent).stderr
+    assert "several ed25519 keys" in said and "--identity" in said
+    assert "several" not in request(world, "--identity", str(world.folder / "alice.pub"), identity=False, SSH_AUTH_SOCK=agent).stderr
+
+
 def test_without_agent_and_key_it_says_what_to_do(world):
     result = request(world, identity=False)
     assert result.returncode == 2 and "ssh-add" in error_of(result)["hint"]
