@@ -18,7 +18,7 @@ namespace {
 
 Result<Grant> load_grant(const std::string& path, const ssh::PublicKey& ca,
                          const std::string& realm) {
-  JITWG_ASSIGN(const std::string text, read_file(path, limits::kHttpBodyBytes));
+  JITWG_ASSIGN(const std::string text, read_trusted_file(path, limits::kHttpBodyBytes));
   JITWG_ASSIGN(const json::value value, parse_json(text, limits::kHttpBodyBytes));
   JITWG_ASSIGN(const ssh::SignedDocument document, parse_document(value, "grant"));
   return verify_grant(document, ca, realm);

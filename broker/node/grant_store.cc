@@ -20,7 +20,7 @@ std::string path_of(const std::string& directory, const SessionId& session) {
 }
 
 Result<json::value> read_json(const std::string& path) {
-  JITWG_ASSIGN(const std::string text, read_file(path, kMaxFileBytes));
+  JITWG_ASSIGN(const std::string text, read_trusted_file(path, kMaxFileBytes));
   return parse_json(text, kMaxFileBytes);
 }
 
@@ -30,7 +30,7 @@ Result<ssh::SignedDocument> read_grant(const std::string& path) {
 }
 
 Result<Tombstone> read_tombstone(const std::string& path, const SessionId& session) {
-  JITWG_ASSIGN(const std::string text, read_file(path, kMaxFileBytes));
+  JITWG_ASSIGN(const std::string text, read_trusted_file(path, kMaxFileBytes));
   JITWG_ASSIGN(Tombstone tombstone, parse_tombstone(text));
   if (tombstone.session != session)
     return fail(Code::corrupt, "it speaks of session " + tombstone.session.str());

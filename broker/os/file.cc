@@ -12,9 +12,10 @@
 namespace jitwg {
 namespace {
 
+constexpr int kNoWaiting = O_NONBLOCK;  // a FIFO in place of a file is an error, not a wait for ever
+
 Result<Fd> open_to_read(const std::string& path, int flags) {
-  // Not blocking: a FIFO that somebody put there must not hold up who reads a directory of files.
-  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | flags));
+  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | flags));
   if (!fd.valid()) return fail_errno(path, errno);
   return fd;
 }
@@ -54,7 +55,7 @@ Result<std::string> read_file(const std::string& path, size_t max_bytes) {
 }
 
 Result<std::string> read_secret_file(const std::string& path, size_t max_bytes) {
-  JITWG_ASSIGN(const Fd fd, open_to_read(path, O_NOFOLLOW));
+  JITWG_ASSIGN(const Fd fd, open_to_read(path, O_NOFOLLOW | kNoWaiting));
   JITWG_ASSIGN(const struct stat st, stat_of(fd, path));
   if (st.st_uid != geteuid() && st.st_uid != 0)
     return fail(Code::unsafe_file, path + " belongs to uid " + std::to_string(st.st_uid),
@@ -65,7 +66,7 @@ Result<std::string> read_secret_file(const std::string& path, size_t max_bytes) 
 }
 
 Result<std::string> read_trusted_file(const std::string& path, size_t max_bytes) {
-  JITWG_ASSIGN(const Fd fd, open_to_read(path, 0));
+  JITWG_ASSIGN(const Fd fd, open_to_read(path, kNoWaiting));
   JITWG_ASSIGN(const struct stat st, stat_of(fd, path));
   if ((st.st_mode & 022) != 0)
     return fail(Code::unsafe_file, path + " may be written by group or others", "chmod go-w " + path);
@@ -96,8 +97,9 @@ Result<void> write_file(const std::string& path, const std::string& bytes, mode_
 
 Result<void> make_directory(const std::string& path, mode_t mode) {
   for (size_t at = path.find('/', 1); at != std::string::npos; at = path.find('/', at + 1))
-    if (::mkdir(path.substr(0, at).c_str(), 0755) != 0 && errno != EEXIST && errno != EACCES)
-      return fail_errno(path.substr(0, at), errno);
+    if (const std::string part = path.substr(0, at); ::mkdir(part.c_str(), 0755) != 0 && errno != EEXIST)
+      if (const int number = errno; number != EACCES || ::access(part.c_str(), F_OK) != 0)
+        return fail_errno(part, number);
   if (::mkdir(path.c_str(), mode) != 0 && errno != EEXIST) return fail_errno(path, errno);
   return {};
 }
