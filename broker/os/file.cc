@@ -15,8 +15,7 @@ namespace {
 constexpr int kNoWaiting = O_NONBLOCK;  // a FIFO in place of a file is an error, not a wait for ever
 
 Result<Fd> open_to_read(const std::string& path, int flags) {
-  // Not blocking: a FIFO that somebody put there must not hold up who reads a directory of files.
-  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | flags));
+  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | flags));
   if (!fd.valid()) return fail_errno(path, errno);
   return fd;
 }
