@@ -13,26 +13,30 @@ Result<std::unique_ptr<LinuxKernel>> LinuxKernel::open(const InterfaceSettings& 
   JITWG_ASSIGN(std::string ruleset, render_ruleset(settings.name));
   JITWG_TRY(netfilter::load_ruleset(ruleset));
   JITWG_ASSIGN(auto table, netfilter::Table::open(kTable));
-  JITWG_ASSIGN(auto watch, netfilter::Watch::open(kTable, table.port()));
   JITWG_ASSIGN(auto wireguard, prepare_interface(settings));
-  std::unique_ptr<LinuxKernel> kernel(new LinuxKernel(
-      settings, std::move(ruleset), std::move(table), std::move(watch), std::move(wireguard)));
-  if (const auto print = kernel->table_.fingerprint()) kernel->as_loaded_ = *print;
+  std::unique_ptr<LinuxKernel> kernel(
+      new LinuxKernel(settings, std::move(ruleset), std::move(table), std::move(wireguard)));
+  JITWG_ASSIGN(kernel->as_loaded_, netfilter::list_chains(kTable));
   return kernel;
+}
+
+bool LinuxKernel::take_changes() {
+  changed_ |= table_.take_news();
+  return changed_;
 }
 
 // Every packet depends on the chains: a rule more or less may let through anything.
 Result<void> LinuxKernel::check_table() {
-  const auto print = table_.fingerprint();
-  if (print && *print == as_loaded_) return {};
-  if (!print && print.error().code != Code::wrong_state) return tl::unexpected(print.error());
-  log(Level::error, "somebody changed the chains of nftables table inet jitwg (" +
-                        (print ? std::string("other rules") : print.error().message) +
-                        "): making them anew");
-  // From nothing, for sets and flags may have been changed too. One transaction: no packet passes
-  // between; live sessions wait until their elements are back.
-  JITWG_TRY(netfilter::load_ruleset("add table inet jitwg\ndelete table inet jitwg\n" + ruleset_));
-  JITWG_ASSIGN(as_loaded_, table_.fingerprint());
+  if (!take_changes()) return {};
+  if (netfilter::list_chains(kTable) != as_loaded_) {
+    log(Level::error, "somebody changed the chains of nftables table inet jitwg: making them anew");
+    // From nothing, for sets and flags may have been changed too. One transaction: no packet passes
+    // between; live sessions wait until their elements are back.
+    JITWG_TRY(
+        netfilter::load_ruleset("add table inet jitwg\ndelete table inet jitwg\n" + ruleset_));
+    JITWG_ASSIGN(as_loaded_, netfilter::list_chains(kTable));
+  }
+  changed_ = false;
   return {};
 }
 

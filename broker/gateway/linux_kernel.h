@@ -8,7 +8,6 @@
 #include "broker/gateway/interface.h"
 #include "broker/gateway/kernel.h"
 #include "broker/netfilter/table.h"
-#include "broker/netfilter/watch.h"
 
 namespace jitwg::gateway {
 
@@ -25,8 +24,8 @@ class LinuxKernel final : public Kernel {
   // peers.
   Result<Observed> observe() override;
   // Readable, and true: somebody else changed our table; observe.
-  int changes() const { return watch_.fd(); }
-  bool take_changes() { return watch_.take(); }
+  int changes() const { return table_.news(); }
+  bool take_changes();
   Result<void> change_elements(const std::vector<Element>& remove,
                                const std::vector<Element>& add) override;
   Result<void> change_peers(const std::vector<wireguard::PublicKey>& remove,
@@ -36,11 +35,10 @@ class LinuxKernel final : public Kernel {
 
  private:
   LinuxKernel(InterfaceSettings settings, std::string ruleset, netfilter::Table table,
-              netfilter::Watch watch, ReadyInterface wireguard)
+              ReadyInterface wireguard)
       : settings_(std::move(settings)),
         ruleset_(std::move(ruleset)),
         table_(std::move(table)),
-        watch_(std::move(watch)),
         wireguard_(std::move(wireguard)) {}
   Result<std::vector<Element>> list_elements();
   Result<void> check_table();
@@ -49,10 +47,10 @@ class LinuxKernel final : public Kernel {
   const InterfaceSettings settings_;
   std::string ruleset_;
   netfilter::Table table_;
-  netfilter::Watch watch_;
   ReadyInterface wireguard_;
   bool interface_gone_ = false;
-  std::string as_loaded_;  // the table's fingerprint
+  std::string as_loaded_;  // the table, as list_chains() gives it
+  bool changed_ = false;   // somebody else did, and it is not yet checked
 };
 
 }  // namespace jitwg::gateway

@@ -1,6 +1,5 @@
 #include "broker/netfilter/codec.h"
 
-#include <arpa/inet.h>
 #include <libnftnl/batch.h>
 #include <libnftnl/set.h>
 #include <libnftnl/udata.h>
@@ -161,72 +160,6 @@ Result<std::vector<Element>> parse_elements(const nlmsghdr* message) {
       },
       &collected);
   return std::move(collected.elements);
-}
-
-namespace {
-
-std::vector<const nlattr*> attributes_of(const nlmsghdr* message) {
-  std::vector<const nlattr*> found;
-  const auto* end = static_cast<const char*>(mnl_nlmsg_get_payload_tail(message));
-  for (auto* at =
-           static_cast<const nlattr*>(mnl_nlmsg_get_payload_offset(message, sizeof(nfgenmsg)));
-       mnl_attr_ok(at, static_cast<int>(end - reinterpret_cast<const char*>(at)));
-       at = mnl_attr_next(at))
-    found.push_back(at);
-  return found;
-}
-
-}  // namespace
-
-std::string make_chains_request(uint16_t kind, uint32_t sequence) {
-  std::string buffer(MNL_ALIGN(sizeof(nlmsghdr)) + MNL_ALIGN(sizeof(nfgenmsg)), '\0');
-  nlmsghdr* header = mnl_nlmsg_put_header(buffer.data());
-  header->nlmsg_type = static_cast<uint16_t>(NFNL_SUBSYS_NFTABLES << 8 | kind);
-  header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-  header->nlmsg_seq = sequence;
-  auto* family = static_cast<nfgenmsg*>(mnl_nlmsg_put_extra_header(header, sizeof(nfgenmsg)));
-  family->nfgen_family = NFPROTO_INET;
-  family->version = NFNETLINK_V0;
-  return buffer;
-}
-
-bool is_about(const nlmsghdr* message, const std::string& table) {
-  // The same number in messages about tables, chains, rules, sets and elements.
-  static_assert(int{NFTA_TABLE_NAME} == int{NFTA_CHAIN_TABLE} &&
-                int{NFTA_TABLE_NAME} == int{NFTA_RULE_TABLE} &&
-                int{NFTA_TABLE_NAME} == int{NFTA_SET_TABLE} &&
-                int{NFTA_TABLE_NAME} == int{NFTA_SET_ELEM_LIST_TABLE});
-  const size_t size = mnl_nlmsg_get_payload_len(message);
-  if (message->nlmsg_type >> 8 != NFNL_SUBSYS_NFTABLES || size < sizeof(nfgenmsg) ||
-      static_cast<const nfgenmsg*>(mnl_nlmsg_get_payload(message))->nfgen_family != NFPROTO_INET)
-    return false;
-  for (const nlattr* attribute : attributes_of(message)) {
-    if (mnl_attr_get_type(attribute) == NFTA_TABLE_NAME)
-      return mnl_attr_validate(attribute, MNL_TYPE_NUL_STRING) == 0 &&
-             mnl_attr_get_str(attribute) == table;
-  }
-  return false;
-}
-
-std::string parse_identity(const nlmsghdr* message, const std::string& table, bool& dormant) {
-  if (!is_about(message, table)) return {};
-  const int kind = message->nlmsg_type & 0xff;
-  const auto names_it = [kind](uint16_t type) {
-    if (kind == NFT_MSG_NEWTABLE) return type == NFTA_TABLE_FLAGS || type == NFTA_TABLE_HANDLE;
-    if (kind == NFT_MSG_NEWRULE) return type == NFTA_RULE_CHAIN || type == NFTA_RULE_HANDLE;
-    return type == NFTA_CHAIN_HANDLE || type == NFTA_CHAIN_NAME || type == NFTA_CHAIN_HOOK ||
-           type == NFTA_CHAIN_POLICY;
-  };
-  std::string identity(1, static_cast<char>(kind));
-  for (const nlattr* attribute : attributes_of(message)) {
-    const uint16_t type = mnl_attr_get_type(attribute);
-    if (!names_it(type)) continue;
-    identity.append(reinterpret_cast<const char*>(attribute), mnl_attr_get_len(attribute));
-    if (kind == NFT_MSG_NEWTABLE && type == NFTA_TABLE_FLAGS &&
-        mnl_attr_validate(attribute, MNL_TYPE_U32) == 0)
-      dormant = (ntohl(mnl_attr_get_u32(attribute)) & NFT_TABLE_F_DORMANT) != 0;
-  }
-  return identity;
 }
 
 }  // namespace jitwg::netfilter

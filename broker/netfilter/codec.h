@@ -1,5 +1,5 @@
-// Elements as netlink messages (nfnetlink, NFT_MSG_*SETELEM), through libnftnl; and what tells
-// chains and rules apart. No socket: bytes in, bytes out.
+// Elements as netlink messages (nfnetlink, NFT_MSG_*SETELEM), through libnftnl. No socket: bytes
+// in, bytes out.
 #pragma once
 
 #include <libmnl/libmnl.h>
@@ -33,14 +33,5 @@ void append_batch_end(std::string& batch, uint32_t sequence);
 std::string make_list_request(const std::string& table, const std::string& set, uint32_t sequence);
 // The elements of one NFT_MSG_NEWSETELEM message. corrupt: not such a message.
 Result<std::vector<Element>> parse_elements(const nlmsghdr* message);
-
-// Asks for all tables, chains or rules (NFT_MSG_GETTABLE, …) of family inet.
-std::string make_chains_request(uint16_t kind, uint32_t sequence);
-// Of a message about table `table`, what names the thing for good: the kernel never gives a handle
-// twice. "" for another table's. `dormant` is set if it is the table and none of its chains is
-// asked.
-std::string parse_identity(const nlmsghdr* message, const std::string& table, bool& dormant);
-// Is this message about a thing of `table`, whatever it says?
-bool is_about(const nlmsghdr* message, const std::string& table);
 
 }  // namespace jitwg::netfilter

@@ -5,8 +5,10 @@
 #include "broker/netfilter/table.h"
 
 namespace jitwg::netfilter {
+namespace {
 
-Result<void> load_ruleset(const std::string& text) {
+// What the commands print.
+Result<std::string> run(const std::string& commands) {
   struct Deleter {
     void operator()(nft_ctx* context) const { nft_ctx_free(context); }
   };
@@ -15,11 +17,25 @@ Result<void> load_ruleset(const std::string& text) {
   // Buffered, or libnftables writes to our stdout and stderr.
   nft_ctx_buffer_output(context.get());
   nft_ctx_buffer_error(context.get());
-  if (nft_run_cmd_from_buffer(context.get(), text.c_str()) == 0) return {};
+  nft_ctx_output_set_flags(context.get(),
+                           NFT_CTX_OUTPUT_HANDLE | NFT_CTX_OUTPUT_STATELESS | NFT_CTX_OUTPUT_TERSE);
+  if (nft_run_cmd_from_buffer(context.get(), commands.c_str()) == 0)
+    return std::string(nft_ctx_get_output_buffer(context.get()));
   return fail(
       Code::system,
       std::string("nftables refused the ruleset: ") + nft_ctx_get_error_buffer(context.get()),
       "run with CAP_NET_ADMIN; `nft list ruleset` shows what is there");
+}
+
+}  // namespace
+
+Result<void> load_ruleset(const std::string& text) {
+  JITWG_TRY(run(text));
+  return {};
+}
+
+Result<std::string> list_chains(const std::string& table) {
+  return run("list table inet " + table);
 }
 
 }  // namespace jitwg::netfilter

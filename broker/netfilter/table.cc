@@ -40,6 +40,7 @@ Result<Table> Table::open(std::string name) {
   Table table(std::move(name), socket);
   if (mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0)
     return fail_errno("netlink socket for nftables", errno);
+  JITWG_ASSIGN(table.news_, subscribe());
   setsockopt(mnl_socket_get_fd(socket), SOL_SOCKET, SO_RCVBUFFORCE, &kReceiveBuffer,
              sizeof kReceiveBuffer);
   return table;
@@ -110,68 +111,30 @@ Result<std::vector<Element>> Table::list(const std::string& set) {
   return fail(Code::system, "the elements of " + set + " change too fast to be listed");
 }
 
-Result<void> Table::dump(const std::string& request, uint32_t sequence, const std::string& what,
-                         bool& interrupted,
-                         const std::function<Result<void>(const nlmsghdr*)>& take) {
-  JITWG_TRY(send(request));
+Result<std::vector<Element>> Table::list_once(const std::string& set, bool& interrupted) {
+  const uint32_t sequence = sequence_++;
+  JITWG_TRY(send(make_list_request(name_, set, sequence)));
+  std::vector<Element> elements;
   std::vector<char> buffer(kReceiveBytes);
   for (;;) {
     const ssize_t got = recv(mnl_socket_get_fd(socket_.get()), buffer.data(), buffer.size(), 0);
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return fail_errno(what, errno);
+    if (got < 0) return fail_errno("list of set " + set, errno);
     int left = static_cast<int>(got);
     for (auto* message = reinterpret_cast<const nlmsghdr*>(buffer.data());
          mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
       if (message->nlmsg_seq != sequence) continue;  // left over from an earlier, failed exchange
       if (message->nlmsg_flags & NLM_F_DUMP_INTR) interrupted = true;
-      if (message->nlmsg_type == NLMSG_DONE) return {};
+      if (message->nlmsg_type == NLMSG_DONE) return elements;
       if (message->nlmsg_type == NLMSG_ERROR) {
         const auto* answer = static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(message));
-        return refusal(what, -answer->error);
+        return refusal("list of set " + set, -answer->error);
       }
-      JITWG_TRY(take(message));
+      JITWG_ASSIGN(std::vector<Element> some, parse_elements(message));
+      elements.insert(elements.end(), std::make_move_iterator(some.begin()),
+                      std::make_move_iterator(some.end()));
     }
   }
 }
-
-Result<std::vector<Element>> Table::list_once(const std::string& set, bool& interrupted) {
-  const uint32_t sequence = sequence_++;
-  std::vector<Element> elements;
-  JITWG_TRY(dump(make_list_request(name_, set, sequence), sequence, "list of set " + set,
-                 interrupted, [&](const nlmsghdr* message) -> Result<void> {
-                   JITWG_ASSIGN(std::vector<Element> some, parse_elements(message));
-                   elements.insert(elements.end(), std::make_move_iterator(some.begin()),
-                                   std::make_move_iterator(some.end()));
-                   return {};
-                 }));
-  return elements;
-}
-
-Result<std::string> Table::fingerprint() {
-  for (int attempt = 0; attempt < kListAttempts; ++attempt) {
-    bool interrupted = false;
-    auto print = fingerprint_once(interrupted);
-    if (!interrupted) return print;
-  }
-  return fail(Code::system, "the chains of " + name_ + " change too fast to be listed");
-}
-
-Result<std::string> Table::fingerprint_once(bool& interrupted) {
-  std::string print;
-  for (const uint16_t kind : {NFT_MSG_GETTABLE, NFT_MSG_GETCHAIN, NFT_MSG_GETRULE}) {
-    const uint32_t sequence = sequence_++;
-    bool dormant = false;
-    JITWG_TRY(dump(make_chains_request(kind, sequence), sequence, "list of table " + name_,
-                   interrupted, [&](const nlmsghdr* message) -> Result<void> {
-                     print += parse_identity(message, name_, dormant);
-                     return {};
-                   }));
-    if (dormant) return fail(Code::wrong_state, "table " + name_ + " is dormant");
-    if (print.empty()) return fail(Code::wrong_state, "there is no table " + name_);
-  }
-  return print;
-}
-
-uint32_t Table::port() const { return mnl_socket_get_portid(socket_.get()); }
 
 }  // namespace jitwg::netfilter

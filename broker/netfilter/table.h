@@ -3,16 +3,15 @@
 // Blocking, but only for the kernel's own answer. Not thread-safe: one owner, the event loop.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "broker/base/error.h"
 #include "broker/netfilter/element.h"
+#include "broker/os/fd.h"
 
 struct mnl_socket;
-struct nlmsghdr;
 
 namespace jitwg::netfilter {
 
@@ -20,6 +19,11 @@ namespace jitwg::netfilter {
 // words. Written with `add` and `flush chain`, a text may be loaded again and again: sets keep
 // their elements, and no packet sees a gap.
 Result<void> load_ruleset(const std::string& text);
+
+// A table of family inet as nft(8) prints it, with handles, which the kernel never gives twice, and
+// without counters and elements: another text says that somebody changed chains, rules or sets.
+// Takes milliseconds.
+Result<std::string> list_chains(const std::string& table);
 
 class Table {
  public:
@@ -36,27 +40,24 @@ class Table {
   // What the kernel holds and has not expired. wrong_state: no such table or set.
   Result<std::vector<Element>> list(const std::string& set);
 
-  // Tells this state of the table's chains and rules from any other: whatever rule or chain is put
-  // in, replaced or taken out changes it; counters and elements do not. wrong_state: no such table,
-  // or a dormant one.
-  Result<std::string> fingerprint();
-
-  // The sender of this object's changes, as others are told of them (nlmsg_pid).
-  uint32_t port() const;
+  // Readable: somebody changed nftables: `nft flush ruleset` of a firewall's reload, an
+  // administrator, a mistake.
+  int news() const { return news_.get(); }
+  // Takes all the news there is, without waiting. True: somebody else than this object changed the
+  // table, or news was lost.
+  bool take_news();
 
  private:
+  static Result<Fd> subscribe();
   Table(std::string name, mnl_socket* socket);
   struct Closer {
     void operator()(mnl_socket* socket) const;
   };
   Result<void> send(const std::string& bytes);
-  // Sends a request for a dump and hands over each message of the answer.
-  Result<void> dump(const std::string& request, uint32_t sequence, const std::string& what,
-                    bool& interrupted, const std::function<Result<void>(const nlmsghdr*)>& take);
   Result<std::vector<Element>> list_once(const std::string& set, bool& interrupted);
-  Result<std::string> fingerprint_once(bool& interrupted);
 
   std::string name_;
+  Fd news_;
   std::unique_ptr<mnl_socket, Closer> socket_;
   uint32_t sequence_ = 1;
 };
