@@ -153,7 +153,7 @@ def one_id(session):
         "nftables element": run("gw", "nft list table inet jitwg", silent=True),
         "jitwg-gateway status": run("gw", "jitwg-gateway status --json", silent=True),
         "sshd's log": run("jump", "journalctl -o cat SYSLOG_IDENTIFIER=sshd", silent=True),
-        "broker's journal": run("gw", f"journalctl -o cat JITWG_SESSION_ID={session}", silent=True),
+        "broker's journal": run("broker", f"journalctl -o cat JITWG_SESSION_ID={session}", silent=True),
         "jump host's journal": run("jump", f"journalctl -o cat JITWG_SESSION_ID={session}", silent=True),
     }
     for place, text in places.items():
@@ -207,8 +207,8 @@ def refused(session):
 
 
 def journal(session):
-    say("8. The journal of this session, in order: broker and gateway, then the jump host.")
-    for host in ("gw", "jump"):
+    say("8. The journal of this session, in order: broker, gateway, jump host.")
+    for host in ("broker", "gw", "jump"):
         run(host, f"journalctl -o short-iso --no-pager -q JITWG_SESSION_ID={session}")
 
 
@@ -235,7 +235,7 @@ def main(arguments):
         if not options:
             say("Building (a few minutes the first time).")
             build()
-        say("Bringing up a small network: person, gw, jump, db, other.")
+        say("Bringing up a small network: a person, the broker, two gateways, two jump hosts, two targets.")
         subprocess.run([*LAB, "up", *options], check=True)
         session = ask_and_approve()
         up = open_access(session)

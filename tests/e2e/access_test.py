@@ -135,7 +135,8 @@ def test_request_approve_up_use_revoke(lab, flows):
     assert closed["evidence"]["gw1"] == closed["evidence"]["gw1"] | {"result": "verified", "peer": False, "elements": 0, "flows": 0}
     assert closed["evidence"]["jump1"] == closed["evidence"]["jump1"] | {"result": "verified", "processes": 0}
     assert lab.jitwg("alice", "up", session).returncode == 4
-    journal = [e["JITWG_EVENT"] for e in lab.journal("gw", f"JITWG_SESSION_ID={session}")]
+    entries = [e for host in ("broker", "gw") for e in lab.journal(host, f"JITWG_SESSION_ID={session}")]
+    journal = [e["JITWG_EVENT"] for e in sorted(entries, key=lambda e: int(e["__REALTIME_TIMESTAMP"]))]
     wanted = ["request.submitted", "request.decided", "session.opening", "tunnel.opened", "session.activated", "session.closing",
               "tunnel.closed", "session.closed"]  # fmt: skip
     assert [e for e in journal if e in wanted] == wanted
@@ -160,7 +161,7 @@ def test_the_same_id_everywhere(lab):
     assert any(f"ID jitwg1:{session} (serial {shown['serial']})" in line for line in accepted)
     environment = ssh(lab, session, "env").stdout
     assert f"JITWG_SESSION_ID={session}" in environment
-    for host in ("gw", "jump"):
+    for host in ("broker", "gw", "jump"):
         for entry in lab.journal(host, f"JITWG_SESSION_ID={session}"):
             assert entry["MESSAGE"].endswith(f"session={session}"), entry
     assert lab.jitwg("alice", "return", session).returncode == 0
@@ -196,7 +197,7 @@ def test_without_any_daemon_it_ends_on_the_second(fresh_lab, flows):
     flow = flows(lab, address=OTHER, port=8080)
     assert flow.carries("alive")
     stolen = carry(lab, session, "other")
-    for host, program in [("gw", "jitwgd"), ("gw", "jitwg-signer"), ("gw", "jitwg-gateway"), ("jump", "jitwg-hostd")]:
+    for host, program in [("broker", "jitwgd"), ("broker", "jitwg-signer"), ("gw", "jitwg-gateway"), ("jump", "jitwg-hostd")]:
         lab.kill(host, program)
     last = None
     while time.time() < end + 4:
@@ -287,9 +288,9 @@ def test_exit_codes_and_reasons_of_refusals(lab):
 def test_the_policys_own_duration_when_none_is_named(fresh_lab):
     lab = fresh_lab
     change = "sed -i 's/^duration = \"60m\"/duration = \"7m\"/' /etc/jitwg/policy.toml && pkill -HUP -x jitwg-signer"
-    lab.exec("gw", "sh", "-c", change)
-    lab.stop("gw", "jitwgd")
-    lab.start("gw", "jitwgd")
+    lab.exec("broker", "sh", "-c", change)
+    lab.stop("broker", "jitwgd")
+    lab.start("broker", "jitwgd")
     code, asked = lab.jitwg_json("alice", "request", "db-prod", "--reason", "x")
     assert (code, asked["duration"]) == (0, 420)
 
@@ -298,12 +299,12 @@ def test_no_gateway_connected_leaves_it_approved(fresh_lab):
     lab = fresh_lab
     session = approved(lab)
     lab.stop("gw", "jitwg-gateway")
-    wait_for(lambda: lab.journal("gw", "JITWG_EVENT=node.lost"), "the broker to notice")
+    wait_for(lambda: lab.journal("broker", "JITWG_EVENT=node.lost"), "the broker to notice")
     code, answer = lab.jitwg_json("alice", "activate", session)
     assert (code, answer["error"]["code"]) == (5, "no_gateway")
     assert show(lab, session)["state"] == "approved"
     lab.start("gw", "jitwg-gateway")
-    wait_for(lambda: lab.journal("gw", "JITWG_EVENT=node.back"), "the gateway to be back")
+    wait_for(lambda: lab.journal("broker", "JITWG_EVENT=node.back"), "the gateway to be back")
     up(lab, session)
     assert ssh(lab, session, "true").returncode == 0
 
@@ -334,8 +335,8 @@ def test_broker_killed_at_any_moment(fresh_lab):
         session = request(lab, "web-stage", "60s")
         activation = lab.popen("person", "jitwg", "activate", session, as_="alice")
         time.sleep(delay)
-        lab.kill("gw", "jitwgd")
-        lab.start("gw", "jitwgd")
+        lab.kill("broker", "jitwgd")
+        lab.start("broker", "jitwgd")
         activation.communicate(timeout=60)
         state = wait_for(lambda: (s := show(lab, session))["state"] in ("approved", "active", "closed") and s, "the dust to settle")
         if state["state"] == "closed":

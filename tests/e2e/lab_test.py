@@ -14,7 +14,7 @@ import pytest
 from fake_build import make_fake_build
 from labs import LAB, wait_for
 
-HOSTS = ("person", "gw", "jump", "db", "other")
+HOSTS = ("person", "broker", "gw", "gw2", "jump", "jump2", "db", "other")
 PEOPLE = ("alice", "bob", "carol", "dave", "erin")
 
 
@@ -66,8 +66,11 @@ def read_until(terminal, wanted):
     "host, addresses",
     [
         ("person", {"192.0.2.20/24"}),
+        ("broker", {"192.0.2.5/24", "10.60.0.2/16"}),
         ("gw", {"192.0.2.10/24", "10.60.0.1/16"}),
+        ("gw2", {"192.0.2.11/24", "10.60.0.3/16"}),
         ("jump", {"10.60.0.5/16"}),
+        ("jump2", {"10.60.0.6/16"}),
         ("db", {"10.60.10.20/16"}),
         ("other", {"10.60.10.30/16"}),
     ],
@@ -83,9 +86,10 @@ def test_every_host_has_its_fixed_addresses(bare_lab, host, addresses):
     assert found == addresses
 
 
-def test_person_reaches_the_gateway_and_nothing_behind_it(bare_lab):
-    bare_lab.exec("person", "ping", "-c1", "-W5", "gw", as_="alice")
-    for name in ("jump", "db", "other", "10.60.0.1"):
+def test_person_reaches_broker_and_gateways_and_nothing_behind_them(bare_lab):
+    for name in ("broker", "gw", "gw2"):
+        bare_lab.exec("person", "ping", "-c1", "-W5", name, as_="alice")
+    for name in ("jump", "jump2", "db", "other", "10.60.0.1"):
         failed = bare_lab.exec("person", "ping", "-c1", "-W5", name, check=False)
         assert failed.returncode != 0
         assert "Network is unreachable" in failed.stderr
@@ -108,12 +112,36 @@ def test_the_service_echoes_and_keeps_the_connection(bare_lab):
         client.kill()
 
 
-def test_only_the_gateway_forwards_and_only_management_hosts_know_the_pool(bare_lab):
+def test_only_gateways_forward_and_only_management_hosts_know_the_pools(bare_lab):
     for host in HOSTS:
         forward = bare_lab.exec(host, "cat", "/proc/sys/net/ipv4/ip_forward").stdout.strip()
-        assert forward == ("1" if host == "gw" else "0")
-        routes = bare_lab.exec(host, "ip", "route", "show", "10.90.0.0/16").stdout
-        assert ("via 10.60.0.1" in routes) == (host in ("jump", "db", "other"))
+        assert forward == ("1" if host in ("gw", "gw2") else "0")
+        for pool, gateway in (("10.90.0.0/16", "10.60.0.1"), ("10.91.0.0/16", "10.60.0.3")):
+            routes = bare_lab.exec(host, "ip", "route", "show", pool).stdout
+            assert (f"via {gateway}" in routes) == (host in ("jump", "jump2", "db", "other"))
+
+
+def reaches(lab, host, address):
+    return lab.exec(host, "ping", "-c1", "-W1", address, check=False).returncode == 0
+
+
+def test_a_host_is_cut_off_the_network_and_comes_back_with_its_addresses(fresh_bare_lab):
+    lab = fresh_bare_lab
+    with lab.popen("jump", "nc", "db", "5432") as client:
+        assert client.stdout.readline() == "hello from db:5432\n"
+        lab.cut("db")
+        assert not reaches(lab, "jump", "10.60.10.20") and reaches(lab, "jump", "10.60.10.30")
+        assert not reaches(lab, "db", "10.60.0.5")
+        lab.cut("db")  # twice is once
+        client.stdin.write("over the gap\n")  # lost on the way, until TCP sends it again
+        client.stdin.flush()
+        lab.mend("db")
+        wait_for(lambda: reaches(lab, "jump", "10.60.10.20"), "db to be back")
+        assert client.stdout.readline() == "over the gap\n"
+        client.kill()
+    assert "via 10.60.0.1" in lab.exec("db", "ip", "route", "show", "10.90.0.0/16").stdout
+    unknown = lab.command("cut", "nowhere", check=False)
+    assert unknown.returncode == 1 and "no host nowhere" in unknown.stderr
 
 
 # ---- hosts ----
@@ -207,7 +235,7 @@ def test_a_person_brings_a_tunnel_up_and_logs_in_through_it(fresh_bare_lab):
         "cat > /tmp/k.pub; ssh-keygen -q -s /etc/jitwg/ca -I by-hand -n alice /tmp/k.pub;"
         "cat /tmp/k-cert.pub"
     )
-    certificate = lab.exec("gw", "sh", "-c", script, input=key).stdout
+    certificate = lab.exec("broker", "sh", "-c", script, input=key).stdout
     lab.exec("person", "tee", ".ssh/id_ed25519-cert.pub", as_="alice", input=certificate)
     ssh = ("ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no")
     done = lab.exec("person", *ssh, "jump", "id -un; cat /proc/self/loginuid", as_="alice")
@@ -389,8 +417,8 @@ def test_programs_run_as_their_users_with_their_sockets(new_lab, tmp_path):
     lab = new_lab(build=make_fake_build(tmp_path))
     lab.up()
     for host, name, uid, capabilities, listen in (
-        ("gw", "jitwg-signer", 851, "0", "signer.sock"),
-        ("gw", "jitwgd", 850, "0", "broker.sock"),
+        ("broker", "jitwg-signer", 851, "0", "signer.sock"),
+        ("broker", "jitwgd", 850, "0", "broker.sock"),
         ("gw", "jitwg-gateway", 852, "1000", ""),
         ("jump", "jitwg-hostd", 0, None, "hostd.sock"),
     ):
@@ -415,19 +443,19 @@ def test_the_brokers_socket_outlives_the_broker(new_lab, tmp_path):
     lab.up()
     first = ask_broker(lab, "person")
     assert first == ask_broker(lab, "jump") == ask_broker(lab, "gw")
-    lab.kill("gw", "jitwgd")
-    assert not lab.status()["hosts"]["gw"]["programs"]["jitwgd"]["alive"]
+    lab.kill("broker", "jitwgd")
+    assert not lab.status()["hosts"]["broker"]["programs"]["jitwgd"]["alive"]
     with lab.popen("person", "nc", "-U", "-w", "20", "/run/jitwg/broker.sock") as waiting:
-        lab.start("gw", "jitwgd")
+        lab.start("broker", "jitwgd")
         second = waiting.stdout.readline().strip()
         waiting.kill()
     assert second != first
     assert second == ask_broker(lab, "person") == ask_broker(lab, "jump")
-    again = lab.command("start", "gw", "jitwgd", check=False)
+    again = lab.command("start", "broker", "jitwgd", check=False)
     assert again.returncode == 1
     assert "already running" in again.stderr
-    lab.stop("gw", "jitwgd")
-    assert lab.status()["hosts"]["gw"]["programs"]["jitwgd"]["ended"] == "killed by SIGTERM"
+    lab.stop("broker", "jitwgd")
+    assert lab.status()["hosts"]["broker"]["programs"]["jitwgd"]["ended"] == "killed by SIGTERM"
 
 
 def test_a_program_that_ends_while_starting_fails_up_with_its_last_words(new_lab, tmp_path):

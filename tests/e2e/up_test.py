@@ -132,12 +132,12 @@ def test_the_broker_away_in_front(fresh_lab):
     session = stage(lab)
     front = up(lab, session)
     assert "is open until" in front.stdout.readline()
-    lab.kill("gw", "jitwgd")
+    lab.kill("broker", "jitwgd")
     assert "the session goes on until" in front.stderr.readline()
     send(lab, "INT")
     assert front.wait(30) == 5
     assert not is_up(lab, session)  # given back here, whatever the broker knows
-    lab.start("gw", "jitwgd")
+    lab.start("broker", "jitwgd")
     done = wait_for(lambda: (d := lab.jitwg("alice", "return", session)).returncode == 0 and d, "the broker to hear of it")
     assert keys_left(lab, session) == [] and json.loads(json.dumps(done.stdout))
     assert wait_state(lab, session, "closed")["close_reason"] == "returned"

@@ -23,7 +23,7 @@ print(json.dumps({
 }), file=sys.stderr, flush=True)
 if name == "jitwgd":
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
-        for node in ("gw1", "jump1"):
+        for node in ("gw1", "gw2", "jump1", "jump2"):
             entry = f"MESSAGE=joined\nJITWG_EVENT=node.joined\nJITWG_NODE={node}\n"
             journal.sendto(entry.encode(), "/run/systemd/journal/socket")
 with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:

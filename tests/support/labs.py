@@ -92,6 +92,13 @@ class Lab:
     def kill(self, host, program):
         return self.command("kill", host, program)
 
+    def cut(self, host):
+        """Takes all cables of that host out; `mend` puts them back."""
+        return self.command("cut", host)
+
+    def mend(self, host):
+        return self.command("mend", host)
+
     def journal(self, host, *matches):
         """Entries of that host's journal, oldest first; matches as journalctl(1) takes them."""
         script = 'journalctl --sync && exec journalctl --quiet --output=json --all "$@"'

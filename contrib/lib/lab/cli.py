@@ -7,8 +7,8 @@ import sys
 from . import client, world
 from .errors import LabError
 
-_ABOUT = """A small real network in namespaces, with jitwg on it: person, gw, jump, db, other.
-Needs root. Exit codes: exec passes its command's on; otherwise 0 done, 1 failed, 2 usage."""
+_ABOUT = """A small real network in namespaces, with jitwg on it: person, broker, gw, gw2, jump, jump2, db,
+other.Needs root. Exit codes: exec passes its command's on; otherwise 0 done, 1 failed, 2 usage."""
 
 
 def _parser():
@@ -36,6 +36,10 @@ def _parser():
         control.add_argument("host", metavar="HOST")
         control.add_argument("program", metavar="PROGRAM")
 
+    for name, text in (("cut", "cut a host off the network"), ("mend", "undo a cut")):
+        link = commands.add_parser(name, help=text)
+        link.add_argument("host", metavar="HOST")
+
     commands.add_parser("down", help="end everything and leave nothing behind")
     status = commands.add_parser("status", help="what is alive")
     status.add_argument("--json", action="store_true")
@@ -58,6 +62,11 @@ def _run(options):
         return client.run(lab, options.host, argv, options.user)
     if options.command in ("start", "stop", "kill"):
         client.ask(lab, options.host, op=options.command, program=options.program)
+        return 0
+    if options.command in ("cut", "mend"):
+        host = world.check_host(options.host).name
+        state = "down" if options.command == "cut" else "up"
+        client.ask(lab, world.SWITCHES, op="link", of=host, state=state)
         return 0
     from . import down  # here, because `exec` has no time for it
 
@@ -84,5 +93,3 @@ def main(arguments):
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130

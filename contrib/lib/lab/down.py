@@ -28,7 +28,7 @@ def _remove_folder(folder, attempts=100):
 def remove(lab):
     """Whatever there is of a lab, wherever it stopped. True if there was anything."""
     found = False
-    folders = [cgroup.path(lab, host) for host in world.HOSTS]
+    folders = [cgroup.path(lab, each) for each in (*world.HOSTS, world.SWITCHES)]
     for folder in folders:
         if os.path.isdir(folder):
             found = True

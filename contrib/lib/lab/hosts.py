@@ -43,12 +43,12 @@ def install(plan, host):
     write("/etc/machine-id", secrets.token_hex(16) + "\n", 0o444)
     write("/etc/systemd/journald.conf.d/lab.conf", _JOURNALD)
     write("/usr/local/lib/lab/echo_service.py", plan.echo_service)
-    people.install_users(host.name)
-    jitwg_files.install(host.name, plan.keys, plan.policy_template)
-    if host.name == "person":
+    people.install_users(host.role)
+    jitwg_files.install(host, plan.keys, plan.policy_template)
+    if host.role == "person":
         people.install_workstation(plan.keys)
-    if host.name == "jump":
-        sshd.install(plan.keys, plan.sshd_files)
+    if host.role == "jumphost":
+        sshd.install(host, plan.keys.hosts[host.node], plan.sshd_files)
 
 
 def programs(host):

@@ -14,7 +14,7 @@ import socket
 import termios
 
 from . import hosts, kernel, network, packets, rootfs, world
-from .children import exec_child, kill_tree, user_identity
+from .children import close_inherited, exec_child, kill_tree, user_identity
 from .errors import LabError
 from .programs import Program, make_listener
 
@@ -192,34 +192,19 @@ class Init:
             os.close(theirs)
 
 
-def _close_inherited(keep):
-    null = os.open("/dev/null", os.O_RDWR)
-    for fd in (0, 1, 2):
-        os.dup2(null, fd)
-    for name in os.listdir("/proc/self/fd"):
-        fd = int(name)
-        if fd > 2 and fd not in keep:
-            try:
-                os.close(fd)
-            except OSError:
-                pass
-
-
-def main(plan, host, up, switches_fd, broker_listener):
-    """Never returns. `up`: the channel of up._spawn. The last two are only gw's to hold."""
+def main(plan, host, up, broker_listener):
+    """Never returns. `up`: the channel of up._spawn. The last is only the broker's to hold."""
     kernel.set_process_name(f"lab-{host.name}")
     os.umask(0o022)
     os.setsid()
-    control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    control.bind(world.control_path(plan.lab, host.name))
-    os.chmod(world.control_path(plan.lab, host.name), 0o600)
-    kept = {control.fileno(), up.fileno(), switches_fd}
+    control = packets.make_control(world.control_path(plan.lab, host.name))
+    kept = {control.fileno(), up.fileno()}
     if broker_listener:
         kept.add(broker_listener.fileno())
-    _close_inherited(kept)
+    close_inherited(kept)
     if up.recv(64) != b"wired":
         os._exit(1)
-    rootfs.build(plan.root, host.name, plan.binaries, plan.broker_socket)
+    rootfs.build(plan.root, host.role, plan.binaries, plan.broker_socket)
     network.configure(host)
     hosts.install(plan, host)
     init = Init(host, control, broker_listener)

@@ -3,18 +3,16 @@
 from . import world
 from .files import empty_folder, make_folder, write
 
-_POLICY_MARKS = ("realm", "gw1_wireguard_key", "gw1_node_key", "jump1_host_key", "jump1_node_key")
-
 
 def render_policy(template, keys):
-    values = (
-        keys.realm,
-        keys.wireguard_public,
-        keys.gateway_node.public,
-        keys.jump_host.public,
-        keys.jump_node.public,
-    )
-    for mark, value in zip(_POLICY_MARKS, values, strict=True):
+    values = {"realm": keys.realm}
+    for node, key in keys.nodes.items():
+        values[f"{node}_node_key"] = key.public
+    for node, key in keys.hosts.items():
+        values[f"{node}_host_key"] = key.public
+    for node, (_, public) in keys.wireguard.items():
+        values[f"{node}_wireguard_key"] = public
+    for mark, value in values.items():
         template = template.replace(f"@{mark}@", value)
     return template
 
@@ -25,12 +23,10 @@ def _conf(name, daemon, **keys):
     write(f"/etc/jitwg/{name}.conf", "\n".join(lines) + "\n")
 
 
-def _install_gateway_host(keys, policy_template):
-    uids = world.SYSTEM_USERS["gw"]
-    for daemon, user in (("broker", "jitwg"), ("signer", "jitwg-ca"), ("gateway", "jitwg-gw")):
-        make_folder(f"/var/lib/jitwg/{daemon}", 0o700, uids[user])
-    make_folder("/run/wireguard", 0o755, uids["jitwg-gw"])
-
+def _install_broker(keys, policy_template):
+    uids = world.SYSTEM_USERS["broker"]
+    make_folder("/var/lib/jitwg/broker", 0o700, uids["jitwg"])
+    make_folder("/var/lib/jitwg/signer", 0o700, uids["jitwg-ca"])
     write("/etc/jitwg/policy.toml", render_policy(policy_template, keys))
     signers = [f'{name} namespaces="jitwg" {key.public}\n' for name, key in keys.people.items()]
     write("/etc/jitwg/allowed_signers", "".join(signers))
@@ -43,35 +39,46 @@ def _install_gateway_host(keys, policy_template):
         ca_key="/etc/jitwg/ca",
     )
     _conf("broker", "broker", signer=f"{world.RUNTIME_DIR}/signer.sock")
-    write("/etc/jitwg/node_key", keys.gateway_node.private, 0o600, uids["jitwg-gw"])
-    write("/etc/jitwg/wg.key", keys.wireguard_private + "\n", 0o600, uids["jitwg-gw"])
+
+
+def _install_node(keys, node, daemon, uid, **more):
+    make_folder(f"/var/lib/jitwg/{daemon}", 0o700, uid)
+    write("/etc/jitwg/node_key", keys.nodes[node].private, 0o600, uid)
     _conf(
-        "gateway",
-        "gateway",
+        daemon,
+        daemon,
         broker=f"unix:{world.BROKER_SOCKET.path}",
-        node="gw1",
+        node=node,
         node_key="/etc/jitwg/node_key",
         ca="/etc/jitwg/ca.pub",
         realm=keys.realm,
-        interface="jitwg0",
-        wireguard_key="/etc/jitwg/wg.key",
-        listen_port=world.ENDPOINT.split(":")[1],
-        pool=world.POOL,
+        **more,
     )
 
 
-def _install_jump_host(keys):
-    make_folder("/var/lib/jitwg/hostd", 0o700)
-    write("/etc/jitwg/node_key", keys.jump_node.private, 0o600)
+def _install_gateway(keys, node):
+    uid = world.SYSTEM_USERS["gateway"]["jitwg-gw"]
+    make_folder("/run/wireguard", 0o755, uid)
+    write("/etc/jitwg/wg.key", keys.wireguard[node][0] + "\n", 0o600, uid)
+    _install_node(
+        keys,
+        node,
+        "gateway",
+        uid,
+        interface="jitwg0",
+        wireguard_key="/etc/jitwg/wg.key",
+        listen_port=world.WIREGUARD_PORT,
+        pool=world.POOLS[node],
+    )
+
+
+def _install_jump_host(keys, node):
     write("/etc/jitwg/managed", "uids 0,1000-59999\n")
-    _conf(
+    _install_node(
+        keys,
+        node,
         "hostd",
-        "hostd",
-        broker=f"unix:{world.BROKER_SOCKET.path}",
-        node="jump1",
-        node_key="/etc/jitwg/node_key",
-        ca="/etc/jitwg/ca.pub",
-        realm=keys.realm,
+        0,
         managed="/etc/jitwg/managed",
         cgroup_root="/sys/fs/cgroup",
         grace="2s",
@@ -80,9 +87,11 @@ def _install_jump_host(keys):
 
 def install(host, keys, policy_template):
     empty_folder("/etc/jitwg")  # the machine may run a jitwg of its own
-    if host in ("gw", "jump"):
+    if host.role in ("broker", "gateway", "jumphost"):
         write("/etc/jitwg/ca.pub", f"{keys.ca.public} jitwg CA\n")
-    if host == "gw":
-        _install_gateway_host(keys, policy_template)
-    elif host == "jump":
-        _install_jump_host(keys)
+    if host.role == "broker":
+        _install_broker(keys, policy_template)
+    elif host.role == "gateway":
+        _install_gateway(keys, host.node)
+    elif host.role == "jumphost":
+        _install_jump_host(keys, host.node)

@@ -20,12 +20,10 @@ class SshKey:
 class Keys:
     realm: str
     ca: SshKey
-    gateway_node: SshKey
-    jump_node: SshKey
-    jump_host: SshKey
+    nodes: dict  # gateway or jump host -> its SshKey
+    hosts: dict  # jump host -> sshd's SshKey
     people: dict  # name -> SshKey
-    wireguard_private: str
-    wireguard_public: str
+    wireguard: dict  # gateway -> (private, public)
 
 
 def _run(argv, text=None):
@@ -60,19 +58,22 @@ def _make_ssh_keys(names, scratch):
         return made
 
 
+def _make_wireguard_key():
+    private = _run(["wg", "genkey"])
+    return private, _run(["wg", "pubkey"], private + "\n")
+
+
 def make(scratch):
     """scratch: a folder that only root reads; nothing stays in it."""
     people = {person: f"{person}@person" for person in world.PEOPLE}
-    roles = ("ca", "gw1-node", "jump1-node", "jump1-host")
-    ssh = _make_ssh_keys([*roles, *people.values()], scratch)
-    wireguard = _run(["wg", "genkey"])
+    nodes = {node: f"{node}-node" for node in world.NODES}
+    hosts = {node: f"{node}-host" for node in world.JUMP_HOSTS}
+    ssh = _make_ssh_keys(["ca", *nodes.values(), *hosts.values(), *people.values()], scratch)
     return Keys(
         realm=f"lab-{secrets.token_hex(2)}",
         ca=ssh["ca"],
-        gateway_node=ssh["gw1-node"],
-        jump_node=ssh["jump1-node"],
-        jump_host=ssh["jump1-host"],
+        nodes={node: ssh[name] for node, name in nodes.items()},
+        hosts={node: ssh[name] for node, name in hosts.items()},
         people={person: ssh[comment] for person, comment in people.items()},
-        wireguard_private=wireguard,
-        wireguard_public=_run(["wg", "pubkey"], wireguard + "\n"),
+        wireguard={gateway: _make_wireguard_key() for gateway in world.GATEWAYS},
     )

@@ -2,10 +2,10 @@
 
 import os
 import signal
-import socket
 import subprocess
 
-from . import kernel, world
+from . import cgroup, kernel, packets, world
+from .children import close_inherited
 from .errors import LabError
 
 _SWITCHES = ("mgmt", "internet")
@@ -18,72 +18,74 @@ def _ip(lines):
         raise LabError(f"ip: {done.stderr.strip()}")
 
 
-class Switches:
-    """A namespace with one bridge per network and nobody in it.
+def start_switches(lab):
+    """Forks the process that holds the wires, in a network namespace with nobody else in it.
 
-    Only the file descriptor keeps it alive. gw's init inherits that, so the wires end with gw and
-    there is no process and no name to clean up.
+    It answers on a control socket as the hosts do, one request a connection: `plug` and `link`.
     """
+    control = packets.make_control(world.control_path(lab, world.SWITCHES))
+    control.listen(64)
+    cgroup.make(lab, world.SWITCHES)
+    if os.fork():
+        control.close()
+        return
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        cgroup.join(cgroup.path(lab, world.SWITCHES))
+        os.setsid()
+        close_inherited({control.fileno()})
+        kernel.set_process_name("lab-switches")
+        kernel.unshare(kernel.NEWNET)
+        _serve(control)
+    finally:
+        os._exit(1)
 
-    def __init__(self):
-        ours, theirs = socket.socketpair()
-        self._channel = ours
-        self._pid = os.fork()
-        if self._pid == 0:
-            status = 1
+
+def _serve(control):
+    while True:
+        connection, _ = control.accept()
+        with connection:
             try:
-                for number in (signal.SIGINT, signal.SIGTERM):
-                    signal.signal(number, signal.SIG_DFL)
-                ours.close()
-                kernel.unshare(kernel.NEWNET)
-                theirs.send(b"ready")
-                _plug(_parse_pids(theirs.recv(4096)))
-                theirs.send(b"ok")
-                status = 0
-            except (OSError, LabError) as error:
-                theirs.send(str(error).encode())
-            finally:
-                os._exit(status)
-        theirs.close()
-        self._expect(b"ready")
-        self.fd = os.open(f"/proc/{self._pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-
-    def _expect(self, wanted):
-        answer = self._channel.recv(4096)
-        if answer != wanted:
-            raise LabError(f"cannot make the lab's network: {answer.decode() or 'no answer'}")
-
-    def connect(self, pids):
-        """Plugs each host in; pids: host -> pid of its init, as seen from here."""
-        self._channel.send(",".join(f"{host}={pid}" for host, pid in pids.items()).encode())
-        self._expect(b"ok")
-
-    def close(self):
-        """Ends the helper; the wires stay as long as somebody holds the file descriptor."""
-        self._channel.close()
-        os.waitpid(self._pid, 0)
-        os.close(self.fd)
+                request, _ = packets.receive(connection)
+                if request is None:
+                    continue
+                if request["op"] == "plug":
+                    _plug(request["pids"])
+                else:
+                    _link(request["of"], request["state"])
+                answer = {}
+            except (OSError, LabError, ValueError, KeyError) as error:
+                answer = {"error": str(error) or repr(error)}
+            try:
+                packets.send(connection, answer)
+            except OSError:
+                pass  # whoever asked has gone
 
 
-def _parse_pids(packet):
-    if not packet:
-        os._exit(0)  # `up` gave up before there were hosts
-    return dict(pair.split("=") for pair in packet.decode().split(","))
+def _port(host, interface):
+    return f"{host}-{interface.switch}"
 
 
 def _plug(pids):
+    """Makes the switches and wires each host to them; pids: host -> pid of its init."""
     lines = []
     for switch in _SWITCHES:
         lines += [f"link add {switch} type bridge forward_delay 0", f"link set {switch} up"]
     for host, pid in pids.items():
         for interface in world.HOSTS[host].interfaces:
-            port = f"{host}-{interface.switch}"
+            port = _port(host, interface)
             lines += [
                 f"link add {port} type veth peer name {interface.name} netns {pid}",
                 f"link set {port} master {interface.switch}",
                 f"link set {port} up",
             ]
     _ip(lines)
+
+
+def _link(host, state):
+    """Down: as if the host's cables were cut. It keeps its addresses and sees no carrier."""
+    _ip([f"link set {_port(host, i)} {state}" for i in world.HOSTS[host].interfaces])
 
 
 def _write_sysctl(name, value):
@@ -94,7 +96,7 @@ def _write_sysctl(name, value):
 def configure(host):
     """Inside the host, once its interfaces are there."""
     # Said outright: a new namespace inherits some of these from whatever the machine does.
-    _write_sysctl("ipv4/ip_forward", "1" if host.forwards else "0")
+    _write_sysctl("ipv4/ip_forward", "1" if host.role == "gateway" else "0")
     for scope in ("all", "default"):
         _write_sysctl(f"ipv4/conf/{scope}/rp_filter", "2")
     _write_sysctl("ipv4/ping_group_range", "0 2147483647")

@@ -9,6 +9,14 @@ from .errors import LabError
 LONGEST = 128 * 1024  # bytes; the kernel bounds a packet, and would say so less clearly
 
 
+def make_control(path):
+    """A control socket, not listening yet: whoever connects before that is refused."""
+    control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    control.bind(path)
+    os.chmod(path, 0o600)
+    return control
+
+
 def send(connection, message, files=()):
     packet = json.dumps(message).encode()
     if len(packet) > LONGEST:

@@ -29,10 +29,10 @@ def _machine_entries(path, taken, column):
     return kept
 
 
-def install_users(host):
+def install_users(role):
     """/etc/passwd, group and shadow."""
-    people = world.PEOPLE if host in world.PEOPLE_HOSTS else {}
-    system = world.SYSTEM_USERS.get(host, {})
+    people = world.PEOPLE if role in world.PEOPLE_ROLES else {}
+    system = world.SYSTEM_USERS.get(role, {})
     taken = {*people, *system, "people"}
     passwd = _machine_entries("/etc/passwd", taken, 2)
     group = _machine_entries("/etc/group", taken, 2)

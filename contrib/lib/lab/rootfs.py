@@ -97,7 +97,7 @@ def share_broker_socket(root, source):
     kernel.bind(source, target)
 
 
-def build(root, host, binaries, broker_socket):
+def build(root, role, binaries, broker_socket):
     """Called as the first process of the new namespaces. Afterwards `root` is /."""
     try:
         kernel.mount(None, "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
@@ -113,7 +113,7 @@ def build(root, host, binaries, broker_socket):
     _mount_usr(root, binaries)
     _mount_dev(root)
     _mount_kernel(root)
-    if host in world.BROKER_SOCKET_HOSTS:
+    if role in world.BROKER_SOCKET_ROLES:
         share_broker_socket(root, broker_socket)
     try:
         kernel.pivot_root(root)

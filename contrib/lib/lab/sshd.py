@@ -1,4 +1,4 @@
-"""sshd on the jump host: Debian's own configuration plus the files an admin would install."""
+"""sshd on a jump host: Debian's own configuration plus the files an admin would install."""
 
 import os
 
@@ -6,7 +6,7 @@ from . import world
 from .files import empty_folder, write
 
 # What is the lab's alone: where to listen, and nothing but ed25519.
-_LAB_CONFIG = """ListenAddress 10.60.0.5
+_LAB_CONFIG = """ListenAddress {address}
 HostKey /etc/ssh/ssh_host_ed25519_key
 """
 # Without jitwg's programs sshd knows the CA and nothing else: a certificate's principal is then
@@ -18,17 +18,17 @@ UseDNS no
 """
 
 
-def install(keys, files):
-    """`files`: jitwg's snippets and helpers by name, or None for a plain sshd."""
+def install(host, key, files):
+    """`key`: sshd's own; `files`: jitwg's snippets and helpers by name, or None for a plain sshd."""
     empty_folder("/etc/ssh/sshd_config.d")
     for name in os.listdir("/etc/ssh"):
         if name.startswith("ssh_host_"):
             os.unlink(f"/etc/ssh/{name}")
     with open("/usr/share/openssh/sshd_config") as stock:
         write("/etc/ssh/sshd_config", stock.read())
-    write("/etc/ssh/sshd_config.d/lab.conf", _LAB_CONFIG)
-    write("/etc/ssh/ssh_host_ed25519_key", keys.jump_host.private, 0o600)
-    write("/etc/ssh/ssh_host_ed25519_key.pub", f"{keys.jump_host.public} jump1\n")
+    write("/etc/ssh/sshd_config.d/lab.conf", _LAB_CONFIG.format(address=host.address("mgmt")))
+    write("/etc/ssh/ssh_host_ed25519_key", key.private, 0o600)
+    write("/etc/ssh/ssh_host_ed25519_key.pub", f"{key.public} {host.node}\n")
     if files is None:
         write("/etc/ssh/sshd_config.d/jitwg.conf", _PLAIN_CONFIG)
         return

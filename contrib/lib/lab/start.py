@@ -9,7 +9,7 @@ from .errors import LabError, say
 _DAEMONS = ("jitwg-signer", "jitwgd", "jitwg-gateway", "jitwg-hostd")
 # Each stage starts when the one before is ready; within a stage all start at once.
 _STAGES = (("wireguard-go", "echo", "jitwg-signer"), ("jitwgd",), ("jitwg-gateway", "jitwg-hostd"))
-_NODES = {"gw1": ("gw", "jitwg-gateway"), "jump1": ("jump", "jitwg-hostd")}
+_NODE_DAEMON = {"gateway": "jitwg-gateway", "jumphost": "jitwg-hostd"}
 _JOIN_WITHIN = 15.0
 
 
@@ -47,18 +47,19 @@ def last_words(lab, host, program):
 
 
 def _wait_until_joined(lab):
-    """Until the broker has heard from both nodes: before that, nothing can be activated."""
+    """Until the broker has heard from every node: before that, nothing can be activated."""
     deadline = time.monotonic() + _JOIN_WITHIN
     options = ("-o", "cat", "--output-fields=JITWG_NODE", "JITWG_EVENT=node.joined")
-    while not set(_NODES) <= (joined := set(_journal(lab, "gw", *options))):
+    while not set(world.NODES) <= (joined := set(_journal(lab, "broker", *options))):
         if time.monotonic() > deadline:
-            host, daemon = next(_NODES[node] for node in _NODES if node not in joined)
+            host = next(host for node, host in world.NODES.items() if node not in joined)
+            daemon = _NODE_DAEMON[host.role]
             raise LabError(
-                f"{host}: {daemon} did not join the broker within {_JOIN_WITHIN:.0f} s\n"
-                + last_words(lab, host, daemon)
+                f"{host.name}: {daemon} did not join the broker within {_JOIN_WITHIN:.0f} s\n"
+                + last_words(lab, host.name, daemon)
             )
         time.sleep(0.05)
-    say(f"joined: {', '.join(_NODES)}")
+    say(f"joined: {', '.join(world.NODES)}")
 
 
 def start_all(lab, with_daemons):

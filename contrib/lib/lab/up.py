@@ -39,7 +39,7 @@ def _claim(lab):
         except FileExistsError:
             break
     try:
-        client.ask(lab, "gw", op="status")
+        client.ask(lab, next(iter(world.HOSTS)), op="status")
     except LabError:
         raise LabError(
             f"lab {lab} was left behind by an `up` that did not finish or has crashed: "
@@ -81,7 +81,7 @@ def _make(lab, directory, with_daemons):
         lab=lab,
         keys=keys.make(state),
         binaries=f"{state}/bin",
-        broker_socket=f"{state}/broker.sock",
+        broker_socket=f"{state}/jitwgd.sock",
         root=f"{state}/root",
         policy_template=build.policy_template(),
         sshd_files=build.sshd_files(directory) if with_daemons else None,
@@ -89,18 +89,17 @@ def _make(lab, directory, with_daemons):
     )
     with open(f"{state}/lab.json", "w") as file:
         json.dump({"build": directory, "realm": plan.keys.realm, "daemons": with_daemons}, file)
-    switches = network.Switches()
+    network.start_switches(lab)
     broker = make_listener(world.BROKER_SOCKET, plan.broker_socket)
     try:
         channels, pids = {}, {}
         for host in world.HOSTS.values():
             cgroup.make(lab, host.name)
-            # Only gw holds on to these two: the wires and the broker's socket end with gw.
-            kept = (switches.fd, broker) if host.name == "gw" else (None, None)
-            channels[host.name] = _spawn(plan, host, *kept)
+            # Only the broker holds on to its socket: it ends with that host.
+            channels[host.name] = _spawn(plan, host, broker if host.role == "broker" else None)
         for host, channel in channels.items():
             pids[host] = int(_told(channel, host))
-        switches.connect(pids)
+        client.ask(lab, world.SWITCHES, op="plug", pids=pids)
         for channel in channels.values():
             channel.send(b"wired")
         for host, channel in channels.items():
@@ -108,7 +107,6 @@ def _make(lab, directory, with_daemons):
             channel.close()
     finally:
         broker.close()
-        switches.close()
 
 
 def _told(channel, host):
@@ -118,7 +116,7 @@ def _told(channel, host):
     return message
 
 
-def _spawn(plan, host, switches_fd, broker):
+def _spawn(plan, host, broker):
     """Forks the host's init into new namespaces; returns a channel on which it tells its pid (as
     seen from here), waits for "wired", and tells when it is ready."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -138,7 +136,7 @@ def _spawn(plan, host, switches_fd, broker):
         if first:
             theirs.send(str(first).encode())
             os._exit(0)
-        init.main(plan, host, theirs, switches_fd, broker)
+        init.main(plan, host, theirs, broker)
     except BaseException as error:
         theirs.send(f"error: {error or repr(error)}".encode())
     finally:

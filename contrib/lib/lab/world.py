@@ -15,11 +15,8 @@ LIB_DIR = "/usr/local/lib/jitwg"  # PAM module and principals command: root-owne
 RUNTIME_DIR = "/run/jitwg"
 PATH = f"{BIN_DIR}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-MANAGEMENT_NET = "10.60.0.0/16"
-POOL = "10.90.0.0/16"
-GATEWAY_INSIDE = "10.60.0.1"
-GATEWAY_OUTSIDE = "192.0.2.10"
-ENDPOINT = f"{GATEWAY_OUTSIDE}:51820"
+POOLS = {"gw1": "10.90.0.0/16", "gw2": "10.91.0.0/16"}  # inner addresses, by gateway
+SWITCHES = "switches"  # not a host: the network between them
 
 
 @dataclass(frozen=True)
@@ -33,67 +30,77 @@ class Interface:
 class Host:
     name: str
     interfaces: tuple
+    role: str = ""  # what of jitwg is installed: "broker", "gateway", "jumphost" or "person"
+    node: str = ""  # its name in policy, if it is a gateway or a jump host
     aliases: tuple = ()
-    forwards: bool = False
     routes: tuple = ()  # (destination, via)
     echo_ports: tuple = ()
 
+    def address(self, switch):
+        """Without prefix length. KeyError if it is not plugged in there."""
+        return {i.switch: i.address.split("/")[0] for i in self.interfaces}[switch]
 
-_TO_POOL = ((POOL, GATEWAY_INSIDE),)
 
-HOSTS = {
-    host.name: host
-    for host in (
-        Host("person", (Interface("net0", "internet", "192.0.2.20/24"),)),
-        Host(
-            "gw",
-            (
-                Interface("net0", "internet", f"{GATEWAY_OUTSIDE}/24"),
-                Interface("mgmt0", "mgmt", f"{GATEWAY_INSIDE}/16"),
-            ),
-            aliases=("gw1",),
-            forwards=True,
-        ),
-        Host("jump", (Interface("mgmt0", "mgmt", "10.60.0.5/16"),), ("jump1",), False, _TO_POOL),
-        Host(
-            "db",
-            (Interface("mgmt0", "mgmt", "10.60.10.20/16"),),
-            ("db1.prod.example",),
-            False,
-            _TO_POOL,
-            (5432, 5433),
-        ),
-        Host(
-            "other",
-            (Interface("mgmt0", "mgmt", "10.60.10.30/16"),),
-            (),
-            False,
-            _TO_POOL,
-            (5432, 8080),
-        ),
+def _internet(address):
+    return Interface("net0", "internet", f"{address}/24")
+
+
+def _management(address):
+    return Interface("mgmt0", "mgmt", f"{address}/16")
+
+
+# The way back to people: by the gateway whose pool it is.
+_TO_POOLS = ((POOLS["gw1"], "10.60.0.1"), (POOLS["gw2"], "10.60.0.3"))
+
+
+def _hosts():
+    yield Host("person", (_internet("192.0.2.20"),), "person")
+    yield Host("broker", (_internet("192.0.2.5"), _management("10.60.0.2")), "broker")
+    yield Host("gw", (_internet("192.0.2.10"), _management("10.60.0.1")), "gateway", "gw1")
+    yield Host("gw2", (_internet("192.0.2.11"), _management("10.60.0.3")), "gateway", "gw2")
+    yield Host("jump", (_management("10.60.0.5"),), "jumphost", "jump1", routes=_TO_POOLS)
+    yield Host("jump2", (_management("10.60.0.6"),), "jumphost", "jump2", routes=_TO_POOLS)
+    yield Host(
+        "db",
+        (_management("10.60.10.20"),),
+        aliases=("db1.prod.example",),
+        routes=_TO_POOLS,
+        echo_ports=(5432, 5433),
     )
-}
+    yield Host(
+        "other", (_management("10.60.10.30"),), routes=_TO_POOLS, echo_ports=(5432, 8080)
+    )
+
+
+HOSTS = {host.name: host for host in _hosts()}
+NODES = {host.node: host for host in HOSTS.values() if host.node}
+GATEWAYS = {node: host for node, host in NODES.items() if host.role == "gateway"}
+JUMP_HOSTS = {node: host for node, host in NODES.items() if host.role == "jumphost"}
+WIREGUARD_PORT = 51820
 
 PEOPLE = {"alice": 2001, "bob": 2002, "carol": 2003, "dave": 2004, "erin": 2005}
-PEOPLE_HOSTS = ("person", "jump")
+PEOPLE_ROLES = ("person", "jumphost")
 
 # Numbers that Debian's adduser would hand out last, to stay clear of the machine's own.
 SYSTEM_USERS = {
-    "gw": {"jitwg": 850, "jitwg-ca": 851, "jitwg-gw": 852},
-    "jump": {"jitwg": 850},
+    "broker": {"jitwg": 850, "jitwg-ca": 851},
+    "gateway": {"jitwg-gw": 852},
+    "jumphost": {"jitwg": 850},
 }
 
 BINARIES = ("jitwg", "jitwgd", "jitwg-signer", "jitwg-gateway", "jitwg-hostd", "jitwg-principals")
 PAM_MODULE = "pam_jitwg.so"
 
+
 def hosts_file(reader):
-    """/etc/hosts of the host `reader`: gw is the side of the gateway that this host can reach."""
+    """/etc/hosts of the host `reader`: of a host with two sides, the one it can reach."""
     lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost"]
     own = {interface.switch for interface in HOSTS[reader].interfaces}
     for host in HOSTS.values():
         reachable = [i for i in host.interfaces if i.switch in own] or host.interfaces
         address = reachable[0].address.split("/")[0]
-        lines.append(" ".join((address, host.name, *host.aliases)))
+        node = (host.node,) if host.node else ()
+        lines.append(" ".join((address, host.name, *node, *host.aliases)))
     return "\n".join(lines) + "\n"
 
 
@@ -122,7 +129,7 @@ class Program:
 
 
 BROKER_SOCKET = Listen(f"{RUNTIME_DIR}/broker.sock", "stream", 0o666, shared=True)
-BROKER_SOCKET_HOSTS = ("gw", "person", "jump")
+BROKER_SOCKET_ROLES = ("broker", "person", "gateway", "jumphost")
 
 JOURNALD = Program(
     "systemd-journald", ("/lib/systemd/systemd-journald",), journal=False, ready_within=30.0
@@ -140,49 +147,39 @@ def _daemon(name, conf, **more):
 
 def programs(host):
     """The programs that `lab start HOST PROGRAM` knows, in the order in which `up` starts them."""
-    listed = []
+    listed = [*_role_programs(HOSTS[host].role)]
     if HOSTS[host].echo_ports:
         ports = tuple(str(p) for p in HOSTS[host].echo_ports)
         argv = ("/usr/bin/python3", "-IS", "/usr/local/lib/lab/echo_service.py", host, *ports)
         listed.append(Program("echo", argv, user="nobody", capabilities=()))
-    if host == "person":
+    return {program.name: program for program in listed}
+
+
+def _role_programs(role):
+    if role == "person":
         for person in PEOPLE:
             argv = ("/usr/bin/ssh-agent", "-D", "-a", agent_socket(person))
-            listed.append(
-                Program(f"ssh-agent-{person}", argv, user=person, ready=agent_socket(person))
-            )
-    if host == "gw":
-        listed += [
-            # Only where the kernel has no WireGuard. As the gateway's own user, so that the
-            # gateway may use the control socket without being root.
-            Program(
-                "wireguard-go",
-                ("/usr/bin/wireguard-go", "-f", "jitwg0"),
-                user="jitwg-gw",
-                capabilities=("net_admin",),
-                ready=UAPI_SOCKET,
-                env={"LOG_LEVEL": "error"},
-            ),
-            _daemon(
-                "jitwg-signer",
-                "signer",
-                user="jitwg-ca",
-                capabilities=(),
-                listen=(Listen(f"{RUNTIME_DIR}/signer.sock", "stream", 0o660, "jitwg"),),
-            ),
-            _daemon("jitwgd", "broker", user="jitwg", capabilities=(), listen=(BROKER_SOCKET,)),
-            _daemon("jitwg-gateway", "gateway", user="jitwg-gw", capabilities=("net_admin",)),
-        ]
-    if host == "jump":
-        listed += [
-            _daemon(
-                "jitwg-hostd",
-                "hostd",
-                listen=(Listen(f"{RUNTIME_DIR}/hostd.sock", "seqpacket", 0o666),),
-            ),
-            Program("sshd", ("/usr/sbin/sshd", "-D")),
-        ]
-    return {program.name: program for program in listed}
+            yield Program(f"ssh-agent-{person}", argv, user=person, ready=agent_socket(person))
+    if role == "broker":
+        socket = Listen(f"{RUNTIME_DIR}/signer.sock", "stream", 0o660, "jitwg")
+        yield _daemon("jitwg-signer", "signer", user="jitwg-ca", capabilities=(), listen=(socket,))
+        yield _daemon("jitwgd", "broker", user="jitwg", capabilities=(), listen=(BROKER_SOCKET,))
+    if role == "gateway":
+        # Only where the kernel has no WireGuard. As the gateway's own user, so that the gateway
+        # may use the control socket without being root.
+        yield Program(
+            "wireguard-go",
+            ("/usr/bin/wireguard-go", "-f", "jitwg0"),
+            user="jitwg-gw",
+            capabilities=("net_admin",),
+            ready=UAPI_SOCKET,
+            env={"LOG_LEVEL": "error"},
+        )
+        yield _daemon("jitwg-gateway", "gateway", user="jitwg-gw", capabilities=("net_admin",))
+    if role == "jumphost":
+        socket = Listen(f"{RUNTIME_DIR}/hostd.sock", "seqpacket", 0o666)
+        yield _daemon("jitwg-hostd", "hostd", listen=(socket,))
+        yield Program("sshd", ("/usr/sbin/sshd", "-D"))
 
 
 def check_name(name):
