@@ -5,6 +5,8 @@
 namespace jitwg {
 namespace {
 
+bool overlap(const Prefix& a, const Prefix& b) { return a.contains(b) || b.contains(a); }
+
 class Checker {
  public:
   Checker(const Policy& policy, const toml::table& root, TomlErrors& errors)
@@ -14,6 +16,7 @@ class Checker {
   }
 
   void run() {
+    check_pools();
     for (const auto& [name, target] : p_.targets) check_target(name, target);
     for (size_t i = 0; i < p_.rules.size(); ++i) {
       const toml::node& at = element("rule", i);
@@ -41,6 +44,23 @@ class Checker {
     return *root_.get(outer)->as_table()->get(name);
   }
 
+  // Gateways may share a whole pool. Half of one would send the other half's answers the wrong way.
+  void check_pools() {
+    std::map<Prefix, std::string> owner;
+    for (const auto& [name, gateway] : p_.gateways) {
+      std::set<Prefix> own;
+      for (const Prefix& pool : gateway.pools) {
+        const std::string what = "gateways." + name + ": the pool " + pool.str();
+        if (!own.insert(pool).second) errors_.add(table("gateways", name), what + " is there twice", "name it once");
+        for (const auto& [other, who] : owner)
+          if (other != pool && overlap(other, pool))
+            errors_.add(table("gateways", name), what + " overlaps " + other.str() + " of gateways." + who,
+                        "the same pool, or one apart from it");
+        owner.emplace(pool, name);
+      }
+    }
+  }
+
   void check_target(const std::string& name, const Target& target) {
     const toml::node& at = table("targets", name);
     for (const std::string& gateway : target.gateways)
@@ -50,9 +70,10 @@ class Checker {
       if (!p_.jump_hosts.contains(host))
         errors_.add(at, "targets." + name + ": there is no jump host \"" + host + "\"", nearest(host, p_.jump_hosts));
     for (const ScopeEntry& entry : target.scope)
-      for (const Prefix& pool : p_.pools)
-        if (pool.contains(entry.destination) || entry.destination.contains(pool))
-          errors_.add(at, "targets." + name + ": the scope reaches into the pool " + pool.str(), "peers never reach peers");
+      for (const auto& [unused, gateway] : p_.gateways)
+        for (const Prefix& pool : gateway.pools)
+          if (overlap(pool, entry.destination))
+            errors_.add(at, "targets." + name + ": the scope reaches into the pool " + pool.str(), "peers never reach peers");
   }
 
   void check_people(const toml::node& at, const std::vector<Member>& members, const std::string& what) {

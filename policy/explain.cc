@@ -55,6 +55,9 @@ std::vector<std::string> explain(const Policy& policy, const Question& q) {
   if (verdict.outcome == Verdict::Outcome::approval) lines.push_back("approvers: " + join(verdict.approvers));
   if (!verdict.denial)
     for (const std::string& entry : render_scope(verdict.access.scope)) lines.push_back("scope: " + entry);
+  for (const std::string& name : verdict.access.gateways)
+    for (const Prefix& pool : policy.gateways.at(name).pools)
+      lines.push_back("gateway: " + name + ", address from " + pool.str());
   if (verdict.access.login) lines.push_back("login: " + *verdict.access.login);
   return lines;
 }

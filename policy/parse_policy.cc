@@ -17,6 +17,16 @@ std::optional<ssh::PublicKey> key_of(TomlTable& t, std::string_view key) {
   return t.parsed<ssh::PublicKey>(key, ssh::PublicKey::parse);
 }
 
+std::vector<Prefix> pools_of(TomlTable& t) {
+  std::vector<Prefix> pools;
+  for (const std::string& text : t.strings("pools", false)) {
+    const auto pool = Prefix::parse(text);
+    if (pool) pools.push_back(*pool);
+    else t.problem("pools", pool.error().message, pool.error().hint);
+  }
+  return pools;
+}
+
 std::string wireguard_key_of(TomlTable& t, std::string_view key) {
   const std::string text = t.string(key);
   const auto bytes = base64_decode(text);
@@ -96,6 +106,15 @@ void read_people(const toml::table& root, const std::string& name, TomlErrors& e
       people.insert(person);
     }
   }
+}
+
+void read_gateway(Policy& p, const std::vector<Prefix>& default_pools, const std::string& name, TomlTable& t) {
+  const auto endpoint = t.parsed<Endpoint>("endpoint", Endpoint::parse);
+  const std::string wireguard_key = wireguard_key_of(t, "wireguard_key");
+  const auto node_key = key_of(t, "node_key");
+  std::vector<Prefix> pools = t.node("pools") ? pools_of(t) : default_pools;
+  if (pools.empty()) t.problem("pools", "no address pool", "pools = [\"10.90.0.0/16\"], here or in [defaults]");
+  if (endpoint && node_key) p.gateways.emplace(name, Gateway{name, *endpoint, wireguard_key, *node_key, std::move(pools)});
 }
 
 void read_jump_host(Policy& p, const std::string& name, TomlTable& t) {
@@ -243,12 +262,6 @@ void read_defaults(Policy& p, TomlTable& t) {
   p.max_duration = t.duration("max_duration", 90min);
   p.pending_for = t.duration("pending_for", 24h);
   p.activate_within = t.duration("activate_within", 60min);
-  for (const std::string& text : t.strings("pools")) {
-    const auto pool = Prefix::parse(text);
-    if (!pool) t.problem("pools", pool.error().message, pool.error().hint);
-    else p.pools.push_back(*pool);
-  }
-  if (p.pools.empty()) t.problem("pools", "no address pool");
 }
 
 }  // namespace
@@ -279,8 +292,12 @@ Result<Policy> parse_policy(std::string_view text, std::string_view where) {
     read(t);
     t.finish();
   };
+  std::vector<Prefix> default_pools;
   if (!top.node("defaults")) top.problem("defaults", "[defaults] is missing", "it needs at least pools = [\"10.90.0.0/16\"]");
-  section("defaults", [&](TomlTable& t) { read_defaults(p, t); });
+  section("defaults", [&](TomlTable& t) {
+    read_defaults(p, t);
+    default_pools = pools_of(t);
+  });
   section("incidents", [&](TomlTable& t) {
     p.incident_max_duration = t.duration("max_duration", std::chrono::hours{8});
     p.incident_review_within = t.duration("review_within", std::chrono::hours{72});
@@ -288,12 +305,7 @@ Result<Policy> parse_policy(std::string_view text, std::string_view where) {
   for (const char* known : {"groups", "oncall", "gateways", "jump_hosts", "targets", "rule", "deny", "rights", "test"}) top.node(known);
   read_people(root, "groups", errors, p.groups);
   read_people(root, "oncall", errors, p.oncall);
-  each_table(root, "gateways", errors, [&](const std::string& name, TomlTable& t) {
-    const auto endpoint = t.parsed<Endpoint>("endpoint", Endpoint::parse);
-    const std::string wireguard_key = wireguard_key_of(t, "wireguard_key");
-    const auto node_key = key_of(t, "node_key");
-    if (endpoint && node_key) p.gateways.emplace(name, Gateway{name, *endpoint, wireguard_key, *node_key});
-  });
+  each_table(root, "gateways", errors, [&](const std::string& name, TomlTable& t) { read_gateway(p, default_pools, name, t); });
   each_table(root, "jump_hosts", errors, [&](const std::string& name, TomlTable& t) { read_jump_host(p, name, t); });
   each_table(root, "targets", errors, [&](const std::string& name, TomlTable& t) { read_target(p, name, t); });
   each_element(root, "rule", errors, [&](TomlTable& t) { read_rule(p, t); });

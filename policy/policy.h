@@ -22,6 +22,7 @@ struct Gateway {
   Endpoint endpoint;
   std::string wireguard_key;  // base64
   ssh::PublicKey node_key;
+  std::vector<Prefix> pools;  // its sessions' inner addresses: its own, or those of [defaults]
 };
 
 struct JumpHost {
@@ -98,7 +99,6 @@ struct PolicyTest {
 struct Policy {
   std::string realm;
   Seconds duration{}, max_duration{}, pending_for{}, activate_within{};
-  std::vector<Prefix> pools;
   std::map<std::string, std::set<std::string>> groups, oncall;
   std::map<std::string, Gateway> gateways;
   std::map<std::string, JumpHost> jump_hosts;

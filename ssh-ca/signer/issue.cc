@@ -41,7 +41,7 @@ Result<json::value> issue(const Permit& permit, const std::string& gateway_name,
   const RequestStatement& request = permit.request;
   const Target& target = realm.policy.targets.at(request.target);
   const Gateway& gateway = realm.policy.gateways.at(gateway_name);
-  JITWG_ASSIGN(const auto addresses, choose_addresses(realm.policy.pools, memory.addresses(), now));
+  JITWG_ASSIGN(const auto addresses, choose_addresses(gateway.pools, memory.addresses(), now));
 
   Grant grant{.realm = realm.policy.realm, .session = request.session, .person = request.head.by, .target = request.target,
               .login = permit.access.login, .wg_public_key = request.wg_public_key, .address = addresses,

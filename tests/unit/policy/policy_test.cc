@@ -93,6 +93,41 @@ TEST(Policy, ErrorsNameLineReasonAndRemedy) {
   }
 }
 
+std::string with_second_gateway(const std::string& line) {
+  return with("[jump_hosts.jump1]", "[gateways.gw2]\nendpoint = \"192.0.2.11:51820\"\nwireguard_key = \"" + wg_key() +
+                                        "\"\nnode_key = \"" + key() + "\"\n" + line + "\n[jump_hosts.jump1]");
+}
+
+TEST(Policy, AGatewaysOwnPoolsReplaceTheDefaultOnes) {
+  const Policy p = *load_policy(with_second_gateway("pools = [\"10.91.0.0/16\"]"), "p.toml");
+  EXPECT_EQ(p.gateways.at("gw1").pools, (std::vector{*Prefix::parse("10.90.0.0/16"), *Prefix::parse("fd00:90::/64")}));
+  EXPECT_EQ(p.gateways.at("gw2").pools, std::vector{*Prefix::parse("10.91.0.0/16")});
+  EXPECT_EQ(problem(with_second_gateway("")), "ok");                               // shares the default
+  EXPECT_EQ(problem(with_second_gateway("pools = [\"10.90.0.0/16\"]")), "ok");     // shares half of the families
+  // Without default pools every gateway needs its own.
+  EXPECT_NE(problem(with("pools = [\"10.90.0.0/16\", \"fd00:90::/64\"]", "")).find("gateways.gw1: no address pool"), std::string::npos);
+  EXPECT_EQ(problem([] {
+              std::string text = with("pools = [\"10.90.0.0/16\", \"fd00:90::/64\"]", "");
+              return text.insert(text.find("endpoint ="), "pools = [\"10.90.0.0/16\"]\n");
+            }()),
+            "ok");
+}
+
+TEST(Policy, PoolsThatWouldSendAnswersTheWrongWayAreRefused) {
+  const struct { const char *line, *says; } kCases[] = {
+      {"pools = [\"10.90.128.0/17\"]", "overlaps 10.90.0.0/16 of gateways.gw1"},
+      {"pools = [\"10.0.0.0/8\"]", "overlaps 10.90.0.0/16 of gateways.gw1"},
+      {"pools = [\"10.91.0.0/16\", \"10.91.0.0/16\"]", "is there twice"},
+      {"pools = [\"10.60.10.0/24\"]", "reaches into the pool 10.60.10.0/24"},
+      {"pools = [\"10.91.0.1/16\"]", "host bits"},
+      {"pools = []", "no address pool"},
+  };
+  for (const auto& c : kCases) {
+    const std::string said = problem(with_second_gateway(c.line));
+    EXPECT_NE(said.find(c.says), std::string::npos) << c.line << ": " << said;
+  }
+}
+
 TEST(Policy, PlacesAreFilledByDistinctPeople) {
   Policy p;
   p.groups = {{"a", {"x", "y"}}, {"b", {"y", "z"}}};
@@ -131,6 +166,7 @@ TEST(Explain, SaysRuleByRuleWhy) {
   for (const auto& line : explain(p, {"alice", "db-prod", {}, monday_noon(), false})) text += line + "\n";
   EXPECT_NE(text.find("matches, and decides"), std::string::npos) << text;
   EXPECT_NE(text.find("approvers: carol"), std::string::npos) << text;
+  EXPECT_NE(text.find("gateway: gw1, address from 10.90.0.0/16"), std::string::npos) << text;
 }
 
 }  // namespace

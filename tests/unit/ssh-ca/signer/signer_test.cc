@@ -48,6 +48,29 @@ TEST_F(SignerTest, IssuesBothTogether) {
   EXPECT_EQ(cert.ca, w.ca.public_key());
 }
 
+TEST_F(SignerTest, TheAddressComesFromThePoolsOfTheGrantsGateway) {
+  std::string& text = w.sources.policy_toml;
+  text.insert(text.find("[jump_hosts.jump1]"),
+              "[gateways.gw2]\nendpoint = \"192.0.2.11:51820\"\nwireguard_key = \"" + wg_key() + "\"\nnode_key = \"" +
+                  ssh::PrivateKey::generate().public_key().str() + "\"\npools = [\"10.91.0.0/16\"]\n");
+  const std::string gateways = "gateways = [\"gw1\"]";
+  text.replace(text.find(gateways), gateways.size(), "gateways = [\"gw1\", \"gw2\"]");
+  ASSERT_TRUE(signer.reload(w.sources));
+  const auto addresses = [&](const char* gateway) {
+    const auto doc = w.sign(w.request());
+    const auto answer = signer.answer(w.issue(doc, {w.sign(w.decision(doc))}, gateway), kNow);
+    const auto grant = verify_grant(*parse_document(answer.at("grant"), "grant"), w.ca.public_key(), "lab-7d1f");
+    std::vector<std::string> all;
+    for (const Prefix& p : grant->address) all.push_back(p.str());
+    return all;
+  };
+  EXPECT_EQ(addresses("gw2"), std::vector<std::string>{"10.91.0.2/32"});
+  const auto first = addresses("gw1");
+  ASSERT_EQ(first.size(), 2u);
+  EXPECT_EQ(first[0], "10.90.0.2/32");
+  EXPECT_EQ(addresses("gw2"), std::vector<std::string>{"10.91.0.3/32"});
+}
+
 TEST_F(SignerTest, SameBytesSameAnswerAlsoAfterRestart) {
   const auto doc = w.sign(w.request());
   const auto question = w.issue(doc, {w.sign(w.decision(doc))});
