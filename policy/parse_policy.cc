@@ -17,14 +17,16 @@ std::optional<ssh::PublicKey> key_of(TomlTable& t, std::string_view key) {
   return t.parsed<ssh::PublicKey>(key, ssh::PublicKey::parse);
 }
 
-std::vector<Prefix> pools_of(TomlTable& t) {
-  std::vector<Prefix> pools;
-  for (const std::string& text : t.strings("pools", false)) {
-    const auto pool = Prefix::parse(text);
-    if (pool) pools.push_back(*pool);
-    else t.problem("pools", pool.error().message, pool.error().hint);
+// A list of strings, each put through a parser; absent: empty.
+template <typename T>
+std::vector<T> list_of(TomlTable& t, std::string_view key, Result<T> (*parse)(std::string_view)) {
+  std::vector<T> values;
+  for (const std::string& text : t.strings(key, false)) {
+    auto value = parse(text);
+    if (value) values.push_back(std::move(*value));
+    else t.problem(key, value.error().message, value.error().hint);
   }
-  return pools;
+  return values;
 }
 
 std::string wireguard_key_of(TomlTable& t, std::string_view key) {
@@ -112,29 +114,18 @@ void read_gateway(Policy& p, const std::vector<Prefix>& default_pools, const std
   const auto endpoint = t.parsed<Endpoint>("endpoint", Endpoint::parse);
   const std::string wireguard_key = wireguard_key_of(t, "wireguard_key");
   const auto node_key = key_of(t, "node_key");
-  std::vector<Prefix> pools = t.node("pools") ? pools_of(t) : default_pools;
+  std::vector<Prefix> pools = t.node("pools") ? list_of(t, "pools", Prefix::parse) : default_pools;
   if (pools.empty()) t.problem("pools", "no address pool", "pools = [\"10.90.0.0/16\"], here or in [defaults]");
   if (endpoint && node_key) p.gateways.emplace(name, Gateway{name, *endpoint, wireguard_key, *node_key, std::move(pools)});
 }
 
 void read_jump_host(Policy& p, const std::string& name, TomlTable& t) {
-  JumpHost host{name, {}, {}, ssh::PublicKey::from_ed25519(std::string(32, '\0'))};
-  for (const std::string& text : t.strings("addresses")) {
-    const auto address = IpAddress::parse(text);
-    if (address) host.addresses.push_back(*address);
-    else t.problem("addresses", address.error().message, address.error().hint);
-  }
-  for (const std::string& text : t.strings("host_keys")) {
-    const auto key = ssh::PublicKey::parse(text);
-    if (key) host.host_keys.push_back(*key);
-    else t.problem("host_keys", key.error().message, key.error().hint);
-  }
+  auto addresses = list_of(t, "addresses", IpAddress::parse);
+  auto host_keys = list_of(t, "host_keys", ssh::PublicKey::parse);
   const auto node_key = key_of(t, "node_key");
-  if (host.addresses.empty()) t.problem("addresses", "no addresses");
-  if (host.host_keys.empty()) t.problem("host_keys", "no host keys");
-  if (!node_key) return;
-  host.node_key = *node_key;
-  p.jump_hosts.emplace(name, std::move(host));
+  if (addresses.empty()) t.problem("addresses", "no addresses");
+  if (host_keys.empty()) t.problem("host_keys", "no host keys");
+  if (node_key) p.jump_hosts.emplace(name, JumpHost{name, std::move(addresses), std::move(host_keys), *node_key});
 }
 
 void read_target(Policy& p, const std::string& name, TomlTable& t) {
@@ -296,7 +287,7 @@ Result<Policy> parse_policy(std::string_view text, std::string_view where) {
   if (!top.node("defaults")) top.problem("defaults", "[defaults] is missing", "it needs at least pools = [\"10.90.0.0/16\"]");
   section("defaults", [&](TomlTable& t) {
     read_defaults(p, t);
-    default_pools = pools_of(t);
+    default_pools = list_of(t, "pools", Prefix::parse);
   });
   section("incidents", [&](TomlTable& t) {
     p.incident_max_duration = t.duration("max_duration", std::chrono::hours{8});
