@@ -2,6 +2,7 @@
 
 #include <sodium.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 
@@ -43,11 +44,11 @@ Result<void> run(const Program& program, const Config& config, const Commands& c
 }  // namespace
 
 int run_program(const Program& program, int argc, char** argv, const Commands& commands) {
-  bool as_json = false;
+  const bool as_json = std::find(argv + 1, argv + argc, std::string_view("--json")) != argv + argc;
   const auto complain = [&](const Error& error) {
-    if (as_json)
+    if (as_json && !error.message.empty())
       std::printf("%s\n", render_json(render_error(error)).c_str());
-    else
+    else if (!error.message.empty())
       log(Level::error, program.name + ": " + error.render());
     return exit_code(kind(error.code));
   };
@@ -56,8 +57,6 @@ int run_program(const Program& program, int argc, char** argv, const Commands& c
     const std::vector<std::string> words(argv + 1, argv + argc);
     const auto config = Config::load(words, program.options, program.default_file);
     if (!config) return complain(config.error());
-    for (const Option& option : program.options)
-      if (option.name == "json") as_json = config->has("json");
     const auto done = run(program, *config, commands);
     return done ? 0 : complain(done.error());
   } catch (const std::exception& e) {

@@ -19,6 +19,7 @@ struct Program {
 };
 
 // What a word on the command line does; "" is what runs without one. With --json an error is the JSON object on stdout.
+// One without a message was told already: it only makes the exit code.
 using Commands = std::map<std::string, std::function<Result<void>(const Config&)>>;
 
 // The process' exit code: 0, or exit_code() of the error's kind.
