@@ -139,4 +139,10 @@ Result<void> add_routes(const std::string& interface, const std::vector<Prefix>&
   return {};
 }
 
+Result<bool> has_route(const std::string& interface, const Prefix& pool) {
+  JITWG_ASSIGN(const Socket socket, connect());
+  JITWG_ASSIGN(const Link link, need_link(socket, interface));
+  return route_leads_to(socket, pool, rtnl_link_get_ifindex(link.get()));
+}
+
 }  // namespace jitwg::gateway

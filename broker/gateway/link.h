@@ -19,5 +19,7 @@ Result<void> set_link_up(const std::string& interface);
 // A route to each of `pools` in the main table. One that leads here already is fine; one that leads
 // elsewhere is not touched, and is an error (bad_config).
 Result<void> add_routes(const std::string& interface, const std::vector<Prefix>& pools);
+// Does the main table have it already?
+Result<bool> has_route(const std::string& interface, const Prefix& pool);
 
 }  // namespace jitwg::gateway

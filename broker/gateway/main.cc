@@ -11,6 +11,7 @@
 
 #include "broker/base/json.h"
 #include "broker/base/number.h"
+#include "broker/gateway/doctor.h"
 #include "broker/gateway/gateway.h"
 #include "broker/gateway/linux_kernel.h"
 #include "broker/gateway/status.h"
@@ -41,7 +42,7 @@ const std::vector<Option> kOptions = {
     {"wireguard-go", "/usr/bin/wireguard-go", "program that makes a userspace interface"},
     {"state-dir", "/var/lib/jitwg/gateway", "holds grants and tombstones"},
     {"runtime-dir", "/run/jitwg", "holds the broker's socket"},
-    {.name = "json", .help = "status: for programs", .flag = true, .command_line_only = true},
+    {.name = "json", .help = "status, doctor: for programs", .flag = true, .command_line_only = true},
 };
 
 struct Identity {
@@ -149,6 +150,10 @@ Result<void> print_status(const Config& config) {
   return {};
 }
 
+Result<void> run_doctor(const Config& config) {
+  return doctor::tell(examine(config, read_interface_settings(config)), config.has("json"));
+}
+
 }  // namespace
 }  // namespace jitwg::gateway
 
@@ -157,5 +162,5 @@ int main(int argc, char** argv) {
   return jitwg::run_program({"jitwg-gateway",
                              "Opens tunnels for signed grants and ends them with the grant; status says which are open.",
                              kOptions, "/etc/jitwg/gateway.conf"},
-                            argc, argv, {{"", serve}, {"status", print_status}});
+                            argc, argv, {{"", serve}, {"status", print_status}, {"doctor", run_doctor}});
 }

@@ -38,4 +38,6 @@ Result<std::string> list_chains(const std::string& table) {
   return run("list table inet " + table);
 }
 
+Result<std::string> list_ruleset() { return run("list ruleset"); }
+
 }  // namespace jitwg::netfilter

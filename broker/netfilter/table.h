@@ -25,6 +25,9 @@ Result<void> load_ruleset(const std::string& text);
 // Takes milliseconds.
 Result<std::string> list_chains(const std::string& table);
 
+// All of nftables likewise, everybody's tables.
+Result<std::string> list_ruleset();
+
 class Table {
  public:
   static Result<Table> open(std::string name);

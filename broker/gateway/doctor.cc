@@ -1,0 +1,122 @@
+#include "broker/gateway/doctor.h"
+
+#include <algorithm>
+
+#include "broker/base/number.h"
+#include "broker/gateway/doctor_checks.h"
+#include "broker/gateway/link.h"
+#include "broker/gateway/ruleset.h"
+#include "broker/netfilter/table.h"
+#include "broker/node/doctor.h"
+#include "broker/os/file.h"
+
+namespace jitwg::gateway {
+namespace {
+
+using namespace doctor;
+
+// A file of /proc or /sys, without its newline; "" where there is none.
+std::string read_line(const std::string& path) {
+  const auto text = read_file(path, 4096);
+  return text ? text->substr(0, text->find('\n')) : std::string();
+}
+
+int read_number(const std::string& path) { return parse_number<int>(read_line(path)).value_or(0); }
+
+std::vector<std::string> names_in(const std::string& folder) {
+  return list_directory(folder).value_or(std::vector<std::string>{});
+}
+
+std::map<std::string, int> observe_rp_filter() {
+  const std::string folder = "/proc/sys/net/ipv4/conf/";
+  std::map<std::string, int> values;
+  for (const std::string& name : names_in(folder))
+    if (name != "lo" && name != "default") values[name] = read_number(folder + name + "/rp_filter");
+  return values;
+}
+
+// Of the links that look like a network's: Ethernet, and not down.
+std::map<std::string, int> observe_mtus(const std::string& interface) {
+  const std::string folder = "/sys/class/net/";
+  std::map<std::string, int> values;
+  for (const std::string& name : names_in(folder))
+    if (name != interface && read_line(folder + name + "/type") == "1" &&
+        read_line(folder + name + "/operstate") != "down")
+      values[name] = read_number(folder + name + "/mtu");
+  return values;
+}
+
+Findings examine_nftables(const InterfaceSettings& settings) {
+  const auto expected = render_ruleset(settings.name);
+  if (!expected) return {failed("nftables", expected.error(), "gateway.conf: interface = jitwg0")};
+  const auto listing = netfilter::list_ruleset();
+  if (!listing) return {failed("nftables", listing.error(), "run this as root")};
+  const Nftables seen = parse_nftables(*listing);
+  Findings found = check_foreign_chains(seen, settings.name, settings.pools, settings.listen_port);
+  found.push_back(check_table(seen, *expected));
+  found.push_back(check_flowtables(seen, settings.name));
+  if (!read_line("/proc/net/ip_tables_names").empty())
+    found.push_back(warning("iptables_legacy",
+                            "there are rules of iptables-legacy, which nftables does not show",
+                            "look yourself: iptables-legacy-save; better: update-alternatives "
+                            "--set iptables /usr/sbin/iptables-nft"));
+  return found;
+}
+
+Finding examine_wireguard(const InterfaceSettings& settings) {
+  const auto kind = find_link_kind(settings.name);
+  if (!kind) return failed("wireguard", kind.error(), "");
+  if (!*kind)
+    return problem("wireguard", "there is no interface " + settings.name,
+                   "systemctl restart jitwg-gateway");
+  if (**kind == "wireguard") return ok("wireguard", "the kernel carries " + settings.name);
+  if (settings.transport == TransportChoice::userspace)
+    return ok("wireguard", "userspace, as configured");
+  return warning("wireguard",
+                 settings.name + " is carried by a program, many times slower than the kernel",
+                 "boot a kernel that has WireGuard (Debian's has), or say so in gateway.conf: "
+                 "transport = userspace");
+}
+
+Findings examine_network(const InterfaceSettings& settings) {
+  Findings found = {check_forwarding("ip_forward", "net.ipv4.ip_forward",
+                                     read_line("/proc/sys/net/ipv4/ip_forward"))};
+  const auto is_ipv6 = [](const Prefix& pool) { return pool.address.family == 6; };
+  if (std::ranges::any_of(settings.pools, is_ipv6))
+    found.push_back(check_forwarding("ip_forward6", "net.ipv6.conf.all.forwarding",
+                                     read_line("/proc/sys/net/ipv6/conf/all/forwarding")));
+  found.push_back(check_rp_filter(observe_rp_filter()));
+  found.push_back(examine_wireguard(settings));
+  found.push_back(check_mtu(settings.name, read_number("/sys/class/net/" + settings.name + "/mtu"),
+                            observe_mtus(settings.name)));
+  for (const Prefix& pool : settings.pools) {
+    const auto routed = has_route(settings.name, pool);
+    if (routed && *routed)
+      found.push_back(ok("return_route", "here " + pool.str() +
+                                             " leads into the tunnel; every target must route it "
+                                             "back to this host (ip route get, on the target)"));
+    else
+      found.push_back(problem(
+          "return_route", "no route of the main table leads " + pool.str() + " to " + settings.name,
+          "systemctl restart jitwg-gateway makes it; or: ip route add " + pool.str() + " dev " +
+              settings.name));
+  }
+  return found;
+}
+
+}  // namespace
+
+Findings examine(const Config& config, const Result<InterfaceSettings>& settings) {
+  const User user = find_user("jitwg-gw");
+  Findings found = node::examine_node(config, "jitwg-gateway", user);
+  found.push_back(examine_path("wireguard_key", config.get("wireguard-key"), user, 0600));
+  if (!settings) {
+    found.push_back(failed("configuration", settings.error(), config.get("config")));
+    return found;
+  }
+  for (Findings more : {examine_network(*settings), examine_nftables(*settings)})
+    found.insert(found.end(), more.begin(), more.end());
+  return found;
+}
+
+}  // namespace jitwg::gateway

@@ -1,0 +1,216 @@
+#include "broker/gateway/doctor_checks.h"
+
+#include <algorithm>
+#include <optional>
+
+namespace jitwg::gateway {
+namespace {
+
+using namespace doctor;
+
+constexpr int kOverhead = 80;  // IPv6, UDP and WireGuard around a packet
+
+std::string_view trim(std::string_view text) {
+  const size_t first = text.find_first_not_of(" \t");
+  if (first == text.npos) return {};
+  return text.substr(first, text.find_last_not_of(" \t") + 1 - first);
+}
+
+// Cuts the text before `separator` off `rest`.
+std::string_view next(std::string_view& rest, char separator) {
+  const size_t end = rest.find(separator);
+  const std::string_view part = rest.substr(0, end);
+  rest.remove_prefix(end == rest.npos ? rest.size() : end + 1);
+  return part;
+}
+
+bool contains(std::string_view text, std::string_view part) { return text.find(part) != text.npos; }
+
+// Every brace that is opened is closed, but for those in quotes.
+bool is_whole(std::string_view text) {
+  int open = 0;
+  bool quoted = false;
+  for (const char c : text) {
+    if (c == '"') quoted = !quoted;
+    if (!quoted) open += c == '{' ? 1 : c == '}' ? -1 : 0;
+  }
+  return open == 0;
+}
+
+// Chain by chain, its rules in order: "forward iifname …".
+std::vector<std::string> sorted(std::vector<std::string> lines) {
+  std::ranges::stable_sort(lines, {},
+                           [](const std::string& line) { return line.substr(0, line.find(' ')); });
+  return lines;
+}
+
+// What nft(8) commands of ours make, in the words of a listing.
+std::vector<std::string> lines_of(std::string_view commands) {
+  std::vector<std::string> lines;
+  while (!commands.empty()) {
+    const std::string_view line = next(commands, '\n');
+    for (const std::string_view start : {"add chain inet jitwg ", "add rule inet jitwg "})
+      if (line.starts_with(start)) lines.emplace_back(line.substr(start.size()));
+  }
+  // The one thing that nft prints otherwise than it reads it.
+  for (std::string& line : lines)
+    for (size_t at; (at = line.find("ct original protocol")) != line.npos;) line.erase(at + 3, 9);
+  return sorted(std::move(lines));
+}
+
+std::vector<std::string> lines_of(const Nftables& seen) {
+  std::vector<std::string> lines;
+  for (const Chain& chain : seen.chains) {
+    if (chain.table != "inet jitwg") continue;
+    lines.push_back(chain.name + (chain.hook.empty() ? "" : " { " + chain.hook + " }"));
+    for (const std::string& rule : chain.rules) lines.push_back(chain.name + " " + rule);
+  }
+  return sorted(std::move(lines));
+}
+
+// For a packet that no other rule of the chain knows.
+std::optional<std::string> how_it_drops(const Chain& chain) {
+  if (contains(chain.hook, "policy drop")) return "drops by default";
+  if (chain.rules.empty()) return std::nullopt;
+  const std::string& last = chain.rules.back();
+  for (const char* unconditional : {"drop", "reject", "counter drop", "counter reject", "log "})
+    if (last.starts_with(unconditional) && (contains(last, "drop") || contains(last, "reject")))
+      return "ends with \"" + last + "\"";
+  return std::nullopt;
+}
+
+bool accepts(const Nftables& seen, const std::string& table,
+             const std::vector<std::string>& marks) {
+  for (const Chain& chain : seen.chains)
+    for (const std::string& rule : chain.rules)
+      if (chain.table == table && contains(rule, "accept"))
+        for (const std::string& mark : marks)
+          if (contains(rule, mark)) return true;
+  return false;
+}
+
+}  // namespace
+
+Nftables parse_nftables(std::string_view listing) {
+  Nftables seen;
+  std::string table, block, statement;
+  int depth = 0;  // 1 in a table, 2 in a chain, set, flowtable …
+  while (!listing.empty()) {
+    std::string_view line = next(listing, '\n');
+    line = trim(line.substr(0, line.find(" # handle ")));
+    if (line.empty()) continue;
+    if (statement.empty() && line == "}") {
+      --depth;
+    } else if (statement.empty() && depth < 2 && line.ends_with("{")) {
+      block = next(line, ' ');
+      const std::string name(trim(line.substr(0, line.size() - 1)));
+      if (++depth == 1)
+        table = name;
+      else if (block == "chain")
+        seen.chains.push_back({table, name, {}, {}});
+      else if (block == "flowtable")
+        seen.flowtables.push_back({table, name, {}});
+    } else {
+      // A rule with a long set goes on over several lines.
+      statement += (statement.empty() ? "" : " ") + std::string(line);
+      if (!is_whole(statement)) continue;
+      if (depth == 2 && block == "flowtable") seen.flowtables.back().devices += statement + " ";
+      if (depth == 2 && block == "chain" && statement.starts_with("type "))
+        seen.chains.back().hook = statement;
+      else if (depth == 2 && block == "chain")
+        seen.chains.back().rules.push_back(statement);
+      statement.clear();
+    }
+  }
+  return seen;
+}
+
+Finding check_table(const Nftables& seen, std::string_view expected) {
+  const std::vector<std::string> wanted = lines_of(expected), there = lines_of(seen);
+  if (wanted == there) return ok("nftables", "table inet jitwg is as it was made");
+  const auto [missing, extra] = std::ranges::mismatch(wanted, there);
+  return problem("nftables",
+                 "table inet jitwg is not as it was made, from here on: " +
+                     (extra == there.end() ? *missing : *extra),
+                 "systemctl restart jitwg-gateway makes it anew; nft monitor shows who changes it");
+}
+
+Findings check_foreign_chains(const Nftables& seen, const std::string& interface,
+                              const std::vector<Prefix>& pools, uint16_t port) {
+  const std::string name = "\"" + interface + "\"", udp = "udp dport " + std::to_string(port);
+  std::vector<std::string> tunnel = {name};
+  for (const Prefix& pool : pools) tunnel.push_back(pool.str());
+  Findings found;
+  for (const Chain& chain : seen.chains) {
+    const bool forward = contains(chain.hook, "hook forward "),
+               input = contains(chain.hook, "hook input ");
+    const auto drops = how_it_drops(chain);
+    if (chain.table == "inet jitwg" || !(forward || input) || !drops) continue;
+    if (accepts(seen, chain.table, forward ? tunnel : std::vector{std::to_string(port)})) continue;
+    const std::string add = "nft insert rule " + chain.table + " " + chain.name + " ";
+    found.push_back(problem(
+        "foreign_chains",
+        "chain " + chain.name + " of table " + chain.table + " " + *drops +
+            " and no rule there lets " +
+            (forward ? "the tunnel's packets" : "WireGuard's own packets") + " pass",
+        (forward ? add + "oifname " + name + " accept; " + add + "iifname " + name + " accept"
+                 : add + udp + " accept") +
+            "; and the same in the file that makes that table (/etc/nftables.conf, or your "
+            "firewall's)"));
+  }
+  if (found.empty()) found.push_back(ok("foreign_chains", "no other chain stands in the way"));
+  return found;
+}
+
+Finding check_flowtables(const Nftables& seen, const std::string& interface) {
+  for (const Flowtable& flowtable : seen.flowtables) {
+    std::string devices = flowtable.devices;
+    std::ranges::replace_if(
+        devices, [](char c) { return c == ',' || c == '"' || c == ';'; }, ' ');
+    if (contains(devices, " " + interface + " "))
+      return problem("flowtables",
+                     "flowtable " + flowtable.name + " of table " + flowtable.table + " names " +
+                         interface + ": its flows pass no chain, so nothing ends them",
+                     "take " + interface +
+                         " out of its devices in the file that makes it (/etc/nftables.conf)");
+  }
+  return ok("flowtables", "none names " + interface);
+}
+
+Finding check_forwarding(const std::string& what, const std::string& key,
+                         const std::string& value) {
+  if (value == "1") return ok(what, key + " = 1");
+  return problem(
+      what,
+      value.empty() ? key + " cannot be read" : key + " = " + value + ": nothing is forwarded",
+      "/etc/sysctl.d/jitwg.conf: " + key + " = 1; then sysctl --system");
+}
+
+Finding check_rp_filter(const std::map<std::string, int>& values) {
+  const auto all = values.find("all");
+  const int floor = all == values.end() ? 0 : all->second;
+  for (const auto& [interface, value] : values)
+    if (std::max(floor, value) == 1) {
+      const std::string key = "net.ipv4.conf." + (floor == 1 ? "all" : interface) + ".rp_filter";
+      return warning("rp_filter",
+                     key +
+                         " = 1 (strict): packets are dropped that come in by another interface "
+                         "than the answer leaves by",
+                     "/etc/sysctl.d/jitwg.conf: " + key + " = 2; then sysctl --system");
+    }
+  return ok("rp_filter", "loose or off on every interface");
+}
+
+Finding check_mtu(const std::string& interface, int mtu, const std::map<std::string, int>& others) {
+  for (const auto& [name, other] : others)
+    if (mtu + kOverhead > other)
+      return warning("mtu",
+                     interface + "'s MTU is " + std::to_string(mtu) + ", that of " + name + " " +
+                         std::to_string(other) + ": WireGuard's " + std::to_string(kOverhead) +
+                         " bytes around a full packet do not fit",
+                     "ip link set " + interface + " mtu " + std::to_string(other - kOverhead) +
+                         ", if tunnels come in by " + name);
+  return ok("mtu", interface + " has " + std::to_string(mtu));
+}
+
+}  // namespace jitwg::gateway

@@ -1,0 +1,122 @@
+#include "broker/node/doctor.h"
+
+#include "broker/base/limits.h"
+#include "broker/os/clock.h"
+#include "broker/os/file.h"
+#include "broker/session/grant.h"
+#include "broker/transport/client.h"
+#include "ssh-ca/format/document.h"
+#include "ssh-ca/format/private_key.h"
+
+namespace jitwg::node {
+namespace {
+
+using namespace doctor;
+using Level = Finding::Level;
+
+constexpr size_t kKeyFileBytes = 16 * 1024;
+constexpr std::chrono::seconds kPatience(10);
+
+Result<ssh::PublicKey> read_ca(const std::string& path) {
+  JITWG_ASSIGN(const std::string text, read_file(path, kKeyFileBytes));
+  return ssh::PublicKey::parse(std::string_view(text).substr(0, text.find('\n')));
+}
+
+Finding examine_node_key(const std::string& path, const User& user) {
+  Finding found = examine_path("node_key", path, user, 0600);
+  if (found.level != Level::ok) return found;
+  const auto pem = read_file(path, kKeyFileBytes);
+  if (!pem) return failed("node_key", pem.error(), "");
+  const auto key = ssh::PrivateKey::parse_openssh(*pem);
+  if (!key) return failed("node_key", key.error(), "ssh-keygen -t ed25519 -N '' -f " + path);
+  found.text += ", " + key->public_key().fingerprint();
+  return found;
+}
+
+Result<RealmSeen> ask_realm(const Config& config) {
+  JITWG_ASSIGN(const http::Response response,
+               http::call_once(config.get("broker"), {"GET", "/v1/realm", {}, "", ""}, kPatience));
+  if (response.status != 200) return tl::unexpected(http::parse_error_response(response));
+  JITWG_ASSIGN(const json::value value, parse_json(response.body, limits::kHttpBodyBytes));
+  JsonObject object(value, "realm");
+  RealmSeen seen{object.string("realm"), object.string("ca_public_key"), {}};
+  const std::string now = object.string("now");
+  if (!object.ok()) return tl::unexpected(object.finish().error());
+  JITWG_ASSIGN(seen.now, parse_time(now));
+  return seen;
+}
+
+Result<void> verify_file(const std::string& path, const ssh::PublicKey& ca,
+                         const std::string& realm) {
+  JITWG_ASSIGN(const std::string text, read_file(path, limits::kHttpBodyBytes));
+  JITWG_ASSIGN(const json::value value, parse_json(text, limits::kHttpBodyBytes));
+  JITWG_ASSIGN(const ssh::SignedDocument document, parse_document(value, "grant"));
+  JITWG_TRY(verify_grant(document, ca, realm));
+  return {};
+}
+
+Finding examine_grants(const std::string& directory, const ssh::PublicKey& ca,
+                       const std::string& realm) {
+  const auto names = list_directory(directory);
+  if (!names && ::access(directory.c_str(), F_OK) != 0 && errno == ENOENT)
+    return ok("grants", "none were ever stored");
+  if (!names) return failed("grants", names.error(), "");
+  for (const std::string& name : *names)
+    if (const auto good = verify_file(directory + "/" + name, ca, realm); !good)
+      return warning("grants", directory + "/" + name + " does not count: " + good.error().message,
+                     "rm " + directory + "/" + name + ": a live one comes again from the broker");
+  return ok("grants", std::to_string(names->size()) + " stored, and all verify");
+}
+
+}  // namespace
+
+Findings check_realm(const Config& config, const std::optional<ssh::PublicKey>& ca,
+                     const RealmSeen& seen, WallTime own_now) {
+  const std::string& file = config.get("config");
+  Findings found = {check_clock(own_now, seen.now, "the broker")};
+  if (seen.realm != config.get("realm"))
+    found.push_back(problem(
+        "realm", "the broker serves " + seen.realm + ", not \"" + config.get("realm") + "\"",
+        file + ": realm = " + seen.realm + ", if that is the right broker"));
+  else
+    found.push_back(ok("realm", seen.realm));
+  if (ca && ca->str() != seen.ca)
+    found.push_back(
+        problem("broker_ca", "the broker's CA key is not that of " + config.get("ca"),
+                "compare with the signer's: ssh-keygen -lf /etc/jitwg/ca.pub there; then change " +
+                    config.get("ca")));
+  return found;
+}
+
+Findings examine_node(const Config& config, const std::string& unit, const User& user) {
+  const std::string& file = config.get("config");
+  Findings found = {check_user(user), examine_trusted("configuration", file)};
+  for (const char* key : {"node", "realm"})
+    if (!config.has(key))
+      found.push_back(problem("configuration", std::string("\"") + key + "\" is not set",
+                              file + ": " + key + " = …"));
+  found.push_back(examine_node_key(config.get("node-key"), user));
+  found.push_back(examine_trusted("ca", config.get("ca")));
+  const auto ca = read_ca(config.get("ca"));
+  if (!ca && found.back().level == Level::ok)
+    found.back() = failed("ca", ca.error(), "the signer's host has it: /etc/jitwg/ca.pub");
+  const auto realm = ask_realm(config);
+  if (!realm) {
+    found.push_back(failed("broker", realm.error(), file + ": broker = …"));
+    found.push_back(
+        warning("clock", "not compared: the broker does not answer", "first the broker"));
+  } else {
+    found.push_back(ok("broker", config.get("broker") + " answers"));
+    const auto more =
+        check_realm(config, ca ? std::optional(*ca) : std::nullopt, *realm, SystemClock().now());
+    found.insert(found.end(), more.begin(), more.end());
+  }
+  for (Finding& finding : examine_state_dir(config.get("state-dir"), user))
+    found.push_back(std::move(finding));
+  if (ca)
+    found.push_back(examine_grants(config.get("state-dir") + "/grants", *ca, config.get("realm")));
+  found.push_back(examine_unit(unit));
+  return found;
+}
+
+}  // namespace jitwg::node

@@ -1,0 +1,92 @@
+"""Each program's doctor: nothing to complain of on a healthy host, and one broken thing is exactly one finding, with its line."""
+
+import json
+
+import pytest
+
+# What this machine may rightly lack: systemd in the lab, WireGuard in its kernel.
+RIGHTLY = {"unit", "wireguard"}
+
+
+def doctor(lab, host, program):
+    """(exit code, findings that are not ok by name)"""
+    person = "alice" if program == "jitwg" else None
+    done = lab.exec(host, program, "doctor", "--json", as_=person, check=False)
+    found = json.loads(done.stdout)
+    assert all(set(f) == {"check", "level", "text", "remedy"} for f in found)
+    assert done.returncode == any(f["level"] == "problem" for f in found), done
+    worse = {f["check"]: f for f in found if f["level"] != "ok" and f["check"] not in RIGHTLY}
+    assert all(f["remedy"] for f in worse.values()), worse
+    return done.returncode, worse
+
+
+def sh(lab, host, command):
+    return lab.exec(host, "sh", "-c", command)
+
+
+HOSTS = {"jitwg-gateway": "gw"}
+
+# (program, what breaks, what mends, finding, its level, a piece of its remedy)
+BREAKAGE = [
+    ("jitwg-gateway", "sysctl -qw net.ipv4.ip_forward=0", "sysctl -qw net.ipv4.ip_forward=1",
+     "ip_forward", "problem", "/etc/sysctl.d/jitwg.conf: net.ipv4.ip_forward = 1"),
+    ("jitwg-gateway", "sysctl -qw net.ipv4.conf.mgmt0.rp_filter=1 net.ipv4.conf.all.rp_filter=0",
+     "sysctl -qw net.ipv4.conf.mgmt0.rp_filter=2 net.ipv4.conf.all.rp_filter=2",
+     "rp_filter", "warning", "/etc/sysctl.d/jitwg.conf: net.ipv4.conf.mgmt0.rp_filter = 2"),
+    ("jitwg-gateway", "ip link set jitwg0 mtu 1500", "ip link set jitwg0 mtu 1420", "mtu", "warning", "ip link set jitwg0 mtu 1420"),
+    ("jitwg-gateway", "ip route del 10.90.0.0/16 dev jitwg0", "ip route add 10.90.0.0/16 dev jitwg0",
+     "return_route", "problem", "ip route add 10.90.0.0/16 dev jitwg0"),
+    ("jitwg-gateway", "nft add table ip filter && nft 'add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }'",
+     "nft delete table ip filter", "foreign_chains", "problem", 'nft insert rule ip filter FORWARD iifname "jitwg0" accept'),
+    ("jitwg-gateway", "chmod 640 /etc/jitwg/node_key", "chmod 600 /etc/jitwg/node_key", "node_key", "problem", "chmod 0600 /etc/jitwg/node_key"),
+    ("jitwg-gateway", "chown root /etc/jitwg/wg.key", "chown jitwg-gw /etc/jitwg/wg.key",
+     "wireguard_key", "problem", "chown jitwg-gw /etc/jitwg/wg.key"),
+    ("jitwg-gateway", "chmod g+w /etc/jitwg", "chmod g-w /etc/jitwg", "configuration", "problem", "chmod go-w /etc/jitwg"),
+    ("jitwg-gateway", "chmod 755 /var/lib/jitwg/gateway", "chmod 700 /var/lib/jitwg/gateway",
+     "state_dir", "problem", "chmod 0700 /var/lib/jitwg/gateway"),
+    ("jitwg-gateway", "echo '{' > /var/lib/jitwg/gateway/grants/x.json", "rm /var/lib/jitwg/gateway/grants/x.json",
+     "grants", "warning", "rm /var/lib/jitwg/gateway/grants/x.json"),
+    ("jitwg-gateway", "sed -i 's/^realm = /&no-/' /etc/jitwg/gateway.conf", "sed -i 's/^realm = no-/realm = /' /etc/jitwg/gateway.conf",
+     "realm", "problem", "/etc/jitwg/gateway.conf: realm = lab-"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("program", HOSTS)
+def test_a_healthy_host_gives_nothing_to_complain_of(lab, program):
+    assert doctor(lab, HOSTS[program], program) == (0, {})
+
+
+@pytest.mark.parametrize("case", BREAKAGE, ids=[f"{c[0]}-{c[3]}" for c in BREAKAGE])
+def test_what_is_broken_is_found_and_nothing_else(lab, case):
+    program, breaks, mends, name, level, remedy = case
+    host = HOSTS[program]
+    sh(lab, host, breaks)
+    try:
+        code, found = doctor(lab, host, program)
+    finally:
+        sh(lab, host, mends)
+    # A directory above several files is a finding of each of them.
+    assert {name} <= set(found) and (len(found) == 1 or "chmod go-w" in remedy), found
+    assert found[name]["level"] == level and remedy in found[name]["remedy"], found
+    assert code == (level == "problem")
+    assert doctor(lab, host, program) == (0, {})
+
+
+def test_the_gateway_s_own_table_is_compared_rule_by_rule(fresh_lab):
+    lab = fresh_lab
+    lab.kill("gw", "jitwg-gateway")  # it would mend the table itself
+    sh(lab, "gw", "nft insert rule inet jitwg from_tunnel counter accept")
+    code, found = doctor(lab, "gw", "jitwg-gateway")
+    assert code == 1 and set(found) == {"nftables"} and "from_tunnel counter accept" in found["nftables"]["text"]
+    sh(lab, "gw", "nft delete table inet jitwg")
+    assert set(doctor(lab, "gw", "jitwg-gateway")[1]) == {"nftables"}
+    lab.start("gw", "jitwg-gateway")
+    assert doctor(lab, "gw", "jitwg-gateway") == (0, {})
+
+
+def test_who_may_not_look_is_told_so(lab):
+    done = lab.exec("gw", "setpriv", "--reuid", "nobody", "--clear-groups", "jitwg-gateway", "doctor", "--json", check=False)
+    found = {f["check"]: f for f in json.loads(done.stdout)}
+    for check in ("node_key", "grants", "nftables"):
+        assert found[check]["level"] == "warning" and found[check]["remedy"] == "run this as root", found[check]
+    assert found["ip_forward"]["level"] == "ok"
