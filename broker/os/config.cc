@@ -63,7 +63,8 @@ Result<Config> Config::load(const std::vector<std::string>& args, const std::vec
     std::ifstream file(path);
     // Only a file that is not there is no configuration: one that we may not read says something.
     const bool absent = !file && ::access(path.c_str(), F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR);
-    if (!file && (named || !absent)) return fail(Code::bad_config, path + ": cannot be read");
+    const bool makes_it = !config.positional_.empty() && config.positional_.front() == "init";
+    if (!file && ((named && !makes_it) || !absent)) return fail(Code::bad_config, path + ": cannot be read");
     if (file) {
       try {
         po::options_description description;

@@ -22,8 +22,8 @@ struct Option {
 class Config {
  public:
   // args without argv[0]. Adds `--help`, `--version`, and, when default_file is not empty, `--config`
-  // (default_file may be missing only if it was not named explicitly). Words that are no option are
-  // positional(). bad_config / bad_argument name the file or option.
+  // (default_file may be missing if it was not named explicitly, or for the command `init`, which writes it).
+  // Words that are no option are positional(). bad_config / bad_argument name the file or option.
   static Result<Config> load(const std::vector<std::string>& args, const std::vector<Option>& options,
                              const std::string& default_file = {});
 

@@ -27,6 +27,14 @@ Result<struct stat> stat_of(const Fd& fd, const std::string& path) {
   return st;
 }
 
+Result<void> sync_directory(const std::string& path) {
+  Fd dir(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!dir.valid() || fsync(dir.get()) != 0) return fail_errno(path, errno);
+  return {};
+}
+
+}  // namespace
+
 Result<std::string> read_all(const Fd& fd, const std::string& path, size_t max_bytes) {
   std::string bytes;
   char buffer[65536];
@@ -40,14 +48,6 @@ Result<std::string> read_all(const Fd& fd, const std::string& path, size_t max_b
       return fail(Code::too_large, path + " is over " + std::to_string(max_bytes) + " bytes");
   }
 }
-
-Result<void> sync_directory(const std::string& path) {
-  Fd dir(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!dir.valid() || fsync(dir.get()) != 0) return fail_errno(path, errno);
-  return {};
-}
-
-}  // namespace
 
 Result<std::string> read_file(const std::string& path, size_t max_bytes) {
   JITWG_ASSIGN(const Fd fd, open_to_read(path, 0));

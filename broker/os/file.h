@@ -14,6 +14,9 @@ namespace jitwg {
 // io, or too_large beyond max_bytes. Follows symlinks.
 Result<std::string> read_file(const std::string& path, size_t max_bytes);
 
+// To the end of what is open already; `name` is for errors.
+Result<std::string> read_all(const Fd& fd, const std::string& name, size_t max_bytes);
+
 // As read_file, for secrets: unsafe_file unless it is a regular file of this process' uid (or root's)
 // that nobody else may read or write. Never follows a symlink.
 Result<std::string> read_secret_file(const std::string& path, size_t max_bytes);

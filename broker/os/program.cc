@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <sstream>
 
 #include "broker/base/json.h"
 #include "broker/os/service.h"
@@ -25,6 +26,16 @@ std::string usage(const Program& program, const Commands& commands) {
                          {"version", "", "print the version", true}});
 }
 
+bool fits(const std::string& pattern, const std::vector<std::string>& words) {
+  std::istringstream parts(pattern);
+  size_t count = 0;
+  for (std::string part; parts >> part; ++count) {
+    if (count == words.size()) return part.front() == '[';
+    if (part.front() >= 'a' && part != words[count]) return false;
+  }
+  return count == words.size();
+}
+
 Result<void> run(const Program& program, const Config& config, const Commands& commands) {
   if (config.has("help")) {
     std::fputs(usage(program, commands).c_str(), stdout);
@@ -34,11 +45,9 @@ Result<void> run(const Program& program, const Config& config, const Commands& c
     std::printf("%s %s\n", program.name.c_str(), JITWG_VERSION);
     return {};
   }
-  const std::vector<std::string>& words = config.positional();
-  const auto command = commands.find(words.empty() ? "" : words.front());
-  if (words.size() > 1 || command == commands.end())
-    return fail(Code::bad_argument, "\"" + words.back() + "\" is no command", "see --help");
-  return command->second(config);
+  for (const auto& [pattern, command] : commands)
+    if (fits(pattern, config.positional())) return command(config);
+  return fail(Code::bad_argument, "\"" + config.positional().front() + " …\" is no command", "see --help");
 }
 
 }  // namespace

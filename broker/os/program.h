@@ -18,7 +18,9 @@ struct Program {
   std::string default_file;  // "/etc/jitwg/broker.conf"
 };
 
-// What a word on the command line does; "" is what runs without one. With --json an error is the JSON object on stdout.
+// What the words on the command line do: "" without any, "status", "person add NAME [KEYFILE]". Those in
+// lower case are typed as they stand; config.positional() has all that were typed. With --json an error
+// is the JSON object on stdout.
 // One without a message was told already: it only makes the exit code.
 using Commands = std::map<std::string, std::function<Result<void>(const Config&)>>;
 

@@ -104,8 +104,13 @@ Result<void> Memory::take(const json::value& record) {
 }
 
 Result<Ledger> Ledger::open(const std::string& path) {
-  Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!fd.valid()) return fail_errno(path, errno);
+  Fd fd(::open(path.c_str(), O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW));
+  if (!fd.valid()) {
+    const int number = errno;
+    auto error = fail_errno(path, number);
+    if (number == ENOENT) error.value().hint = "restore it from a copy; in a new realm, jitwg-signer init makes it";
+    return error;
+  }
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0)
     return fail(Code::wrong_state, path + " is in use by another signer", "one signer and one ledger per realm");
   JITWG_ASSIGN(const std::string text, read_file(path, kMaxLedger));

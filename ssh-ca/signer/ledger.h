@@ -53,8 +53,8 @@ class Memory {
 
 class Ledger {
  public:
-  // Opens or creates, replays everything, cuts a torn last line off (and says so in `repaired`). corrupt on any other
-  // damage. Takes a lock, so that two signers never share one ledger.
+  // Opens, replays everything, cuts a torn last line off (and says so in `repaired`). corrupt on any other
+  // damage, io when there is none: starting with an empty one would forget who was revoked. Takes a lock, so that two signers never share one ledger.
   static Result<Ledger> open(const std::string& path);
 
   const Memory& memory() const { return memory_; }

@@ -12,6 +12,7 @@
 #include "broker/os/file.h"
 #include "broker/os/program.h"
 #include "broker/os/service.h"
+#include "ssh-ca/admin/commands.h"
 #include "ssh-ca/signer/server.h"
 
 namespace jitwg::signer {
@@ -24,6 +25,7 @@ const std::vector<Option> kOptions = {
     {"backend", "native", "who signs: native"},
     {"state-dir", "/var/lib/jitwg/signer", "holds the ledger"},
     {"runtime-dir", "/run/jitwg", "holds signer.sock, unless it is handed in"},
+    {"json", "", "commands: for programs", true, true},
 };
 
 Result<Sources> load_sources(const Config& config) {
@@ -59,7 +61,6 @@ Result<void> run(const Config& config) {
   JITWG_ASSIGN(auto backend, make_native_backend(config.get("ca-key")));
   JITWG_ASSIGN(const Sources sources, load_sources(config));
   JITWG_ASSIGN(Realm realm, make_realm(sources, backend->public_key(), config.get("policy")));
-  JITWG_TRY(make_directory(config.get("state-dir"), 0700));
   JITWG_ASSIGN(Ledger ledger, Ledger::open(config.get("state-dir") + "/ledger"));
   if (ledger.repaired())
     log(Level::warning, "the ledger's last line was torn by a crash; it was never answered and is cut off");
@@ -94,9 +95,14 @@ Result<void> run(const Config& config) {
 }  // namespace jitwg::signer
 
 int main(int argc, char** argv) {
+  using namespace jitwg::signer;
   return jitwg::run_program({"jitwg-signer",
                              "Verifies what people signed, and signs certificate and grant with the CA key.\n"
-                             "SIGHUP loads policy and allowed_signers anew.",
-                             jitwg::signer::kOptions, "/etc/jitwg/signer.conf"},
-                            argc, argv, {{"", jitwg::signer::run}});
+                             "SIGHUP loads policy and allowed_signers anew. init makes what it needs; person adds and ends people's keys.",
+                             kOptions, "/etc/jitwg/signer.conf"},
+                            argc, argv,
+                            {{"", run},
+                             {"init", [](const jitwg::Config& config) { return init(config, kOptions); }},
+                             {"person add NAME [KEYFILE]", add_person},
+                             {"person retire NAME [KEY]", retire_person}});
 }

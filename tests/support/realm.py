@@ -128,6 +128,8 @@ class Realm:
         self.people = list(PEOPLE)
         self.gateway_wg = wireguard_key()
         self.write_policy()
+        (self.dir / "signer").mkdir(0o700)
+        (self.dir / "signer/ledger").touch(0o600)
         (self.dir / "signer.conf").write_text(
             f"policy = {self.dir}/policy.toml\nallowed-signers = {self.dir}/allowed_signers\nca-key = {self.dir}/ca\n"
             f"state-dir = {self.dir}/signer\nruntime-dir = {self.run}\n")

@@ -27,6 +27,7 @@ def _install_broker(keys, policy_template):
     uids = world.SYSTEM_USERS["broker"]
     make_folder("/var/lib/jitwg/broker", 0o700, uids["jitwg"])
     make_folder("/var/lib/jitwg/signer", 0o700, uids["jitwg-ca"])
+    write("/var/lib/jitwg/signer/ledger", "", 0o600, uids["jitwg-ca"])
     write("/etc/jitwg/policy.toml", render_policy(policy_template, keys))
     signers = [f'{name} namespaces="jitwg" {key.public}\n' for name, key in keys.people.items()]
     write("/etc/jitwg/allowed_signers", "".join(signers))

@@ -62,6 +62,14 @@ TEST_F(LedgerTest, AnyAlteredByteRefusesToStart) {
   EXPECT_EQ(Ledger::open(path).error().code, Code::corrupt);
 }
 
+TEST_F(LedgerTest, AMissingLedgerIsNotAnEmptyOne) {
+  ASSERT_TRUE(remove_file(path));
+  const auto ledger = Ledger::open(path);
+  ASSERT_FALSE(ledger);
+  EXPECT_NE(ledger.error().hint.find("init"), std::string::npos);
+  EXPECT_FALSE(read_file(path, 1));
+}
+
 TEST_F(LedgerTest, OneSignerAtATime) {
   const auto first = Ledger::open(path);
   ASSERT_TRUE(first);

@@ -29,6 +29,7 @@ struct World {
   World() {
     char name[] = "/tmp/jitwg-signer-XXXXXX";
     dir = mkdtemp(name);
+    EXPECT_TRUE(write_file(dir + "/ledger", "", 0600));
     for (const char* person : {"alice", "bob", "carol", "dave", "erin"}) {
       const auto it = people.emplace(person, ssh::PrivateKey::generate()).first;
       sources.allowed_signers += std::string(person) + " namespaces=\"jitwg\" " + it->second.public_key().str() + "\n";
