@@ -7,6 +7,7 @@
 #include "broker/os/file.h"
 #include "broker/os/program.h"
 #include "broker/os/service.h"
+#include "pam_jitwg/hostd/doctor.h"
 #include "pam_jitwg/hostd/hostd.h"
 #include "pam_jitwg/hostd/server.h"
 #include "pam_jitwg/hostd/status.h"
@@ -29,7 +30,7 @@ const std::vector<Option> kOptions = {
     {"lost-contact-after", "10m", "likewise, for people who are logged in here already"},
     {"state-dir", "/var/lib/jitwg/hostd", "verified grants and closed sessions"},
     {"runtime-dir", "/run/jitwg", "the socket, and which logins run"},
-    {"json", "", "status: for programs", true, true},
+    {"json", "", "status, doctor: for programs", true, true},
 };
 
 std::string logins_directory(const Config& config) {
@@ -103,11 +104,15 @@ Result<void> print_status(const Config& config) {
   return {};
 }
 
+Result<void> run_doctor(const Config& config) {
+  return doctor::tell(hostd::examine(config), config.has("json"));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   return run_program({"jitwg-hostd",
                       "Lets the logins of live sessions in, binds them, and ends them; status says who is in.",
                       kOptions, "/etc/jitwg/hostd.conf"},
-                     argc, argv, {{"", serve}, {"status", print_status}});
+                     argc, argv, {{"", serve}, {"status", print_status}, {"doctor", run_doctor}});
 }

@@ -24,7 +24,7 @@ def sh(lab, host, command):
     return lab.exec(host, "sh", "-c", command)
 
 
-HOSTS = {"jitwg-gateway": "gw"}
+HOSTS = {"jitwg-gateway": "gw", "jitwg-hostd": "jump"}
 
 # (program, what breaks, what mends, finding, its level, a piece of its remedy)
 BREAKAGE = [
@@ -48,6 +48,29 @@ BREAKAGE = [
      "grants", "warning", "rm /var/lib/jitwg/gateway/grants/x.json"),
     ("jitwg-gateway", "sed -i 's/^realm = /&no-/' /etc/jitwg/gateway.conf", "sed -i 's/^realm = no-/realm = /' /etc/jitwg/gateway.conf",
      "realm", "problem", "/etc/jitwg/gateway.conf: realm = lab-"),
+    ("jitwg-hostd", "echo 'AuthorizedKeysFile .ssh/authorized_keys' > /etc/ssh/sshd_config.d/00-local.conf", "rm /etc/ssh/sshd_config.d/00-local.conf",
+     "sshd", "problem", "/etc/ssh/sshd_config.d/jitwg.conf: AuthorizedKeysFile none (now set by /etc/ssh/sshd_config.d/00-local.conf:1)"),
+    ("jitwg-hostd", "cp -p /etc/ssh/sshd_config /root && printf 'Match User alice\n  PasswordAuthentication yes\n' >> /etc/ssh/sshd_config",
+     "cp -p /root/sshd_config /etc/ssh", "sshd", "problem", "PasswordAuthentication no (now set by /etc/ssh/sshd_config:"),
+    ("jitwg-hostd", "sed -i 's/^UnusedConn/#&/' /etc/ssh/sshd_config.d/jitwg.conf", "sed -i 's/^#UnusedConn/UnusedConn/' /etc/ssh/sshd_config.d/jitwg.conf",
+     "sshd", "problem", "/etc/ssh/sshd_config.d/jitwg.conf: UnusedConnectionTimeout 15;"),
+    ("jitwg-hostd", "echo 'Nonsense yes' > /etc/ssh/sshd_config.d/zz.conf", "rm /etc/ssh/sshd_config.d/zz.conf", "sshd", "problem", "sshd -t"),
+    ("jitwg-hostd", "cp -p /etc/pam.d/sshd /root/pam && sed -i '/^account *requisite/d' /etc/pam.d/sshd", "cp -p /root/pam /etc/pam.d/sshd",
+     "pam_account", "problem", "/etc/pam.d/sshd: account requisite /usr/local/lib/jitwg/pam_jitwg.so mode=login, before every other"),
+    ("jitwg-hostd", "cp -p /etc/pam.d/sshd /root/pam && sed -i '/pam_loginuid/d' /etc/pam.d/sshd", "cp -p /root/pam /etc/pam.d/sshd",
+     "pam_session", "problem", "/etc/pam.d/sshd: session requisite /usr/local/lib/jitwg/pam_jitwg.so mode=login, right behind pam_loginuid.so"),
+    ("jitwg-hostd", "chmod g+w /usr/local/lib/jitwg/pam_jitwg.so", "chmod g-w /usr/local/lib/jitwg/pam_jitwg.so",
+     "pam_module", "problem", "chmod 0755 /usr/local/lib/jitwg/pam_jitwg.so"),
+    ("jitwg-hostd", "chown alice /usr/local/lib/jitwg/jitwg-principals", "chown root /usr/local/lib/jitwg/jitwg-principals",
+     "principals", "problem", "chown root /usr/local/lib/jitwg/jitwg-principals"),
+    ("jitwg-hostd", "echo 'except root' >> /etc/jitwg/managed", "sed -i /except/d /etc/jitwg/managed", "managed", "warning", "/etc/jitwg/managed"),
+    ("jitwg-hostd", "echo 'everybody' >> /etc/jitwg/managed", "sed -i /everybody/d /etc/jitwg/managed", "managed", "problem", "/etc/jitwg/managed"),
+    ("jitwg-hostd", "printf '[Journal]\nAudit=no\n' > /etc/systemd/journald.conf.d/zz.conf", "rm /etc/systemd/journald.conf.d/zz.conf",
+     "journald_audit", "warning", "/etc/systemd/journald.conf.d/jitwg.conf: [Journal]"),
+    ("jitwg-hostd", "mkdir -p /var/lib/systemd/linger && touch /var/lib/systemd/linger/alice", "rm /var/lib/systemd/linger/alice",
+     "linger", "warning", "loginctl disable-linger alice"),
+    ("jitwg-hostd", "sed -i 's,^cgroup-root.*,cgroup-root = /tmp,' /etc/jitwg/hostd.conf",
+     "sed -i 's,^cgroup-root.*,cgroup-root = /sys/fs/cgroup,' /etc/jitwg/hostd.conf", "cgroup", "problem", "hostd.conf: cgroup-root ="),
 ]  # fmt: skip
 
 
@@ -82,6 +105,14 @@ def test_the_gateway_s_own_table_is_compared_rule_by_rule(fresh_lab):
     assert set(doctor(lab, "gw", "jitwg-gateway")[1]) == {"nftables"}
     lab.start("gw", "jitwg-gateway")
     assert doctor(lab, "gw", "jitwg-gateway") == (0, {})
+
+
+def test_a_daemon_that_does_not_run_is_found(fresh_lab):
+    lab = fresh_lab
+    lab.kill("jump", "jitwg-hostd")
+    sh(lab, "jump", "rm /run/jitwg/hostd.sock")
+    code, found = doctor(lab, "jump", "jitwg-hostd")
+    assert code == 1 and set(found) == {"listening"} and "journalctl -u jitwg-hostd" in found["listening"]["remedy"]
 
 
 def test_who_may_not_look_is_told_so(lab):

@@ -163,13 +163,13 @@ BUDGETS = {
     "what root does by hand on the signer's host": (["ssh-ca/admin", "broker/setup"], 600),
     "module and principals": (["pam_jitwg"], 700),
     "gateway and netfilter": (["broker/gateway", "broker/netfilter"], 2700),
-    "doctors": (list(ALLOWED), 900),
+    "doctors": (list(ALLOWED), 1400),
     "the product": (list(ALLOWED), 20000),
 }  # fmt: skip
 
 
 # In a directory of the signer's, but not linked into it.
-NOT_IN_SIGNER = {"policy/explain.cc", "broker/session/state.cc", "broker/session/state.h"}
+NOT_IN_SIGNER = {"policy/explain.cc", "broker/os/command.cc", "broker/os/command.h", "broker/session/state.cc", "broker/session/state.h"}
 
 
 def is_counted(name, what):

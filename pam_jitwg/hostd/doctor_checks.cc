@@ -1,0 +1,203 @@
+#include "pam_jitwg/hostd/doctor_checks.h"
+
+#include <algorithm>
+#include <optional>
+#include <sstream>
+
+#include "broker/base/number.h"
+
+namespace jitwg::hostd {
+namespace {
+
+using namespace doctor;
+
+constexpr const char* kSshdFile = "/etc/ssh/sshd_config.d/jitwg.conf";
+
+std::vector<std::string> words_of(const std::string& line) {
+  std::istringstream stream(line);
+  std::vector<std::string> words;
+  for (std::string word; stream >> word;) words.push_back(std::move(word));
+  return words;
+}
+
+std::vector<std::string> lines_of(std::string_view text) {
+  std::istringstream stream{std::string(text)};
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(stream, line);)
+    lines.push_back(line.substr(0, line.find('#')));
+  return lines;
+}
+
+std::string lower(std::string text) {
+  std::ranges::transform(text, text.begin(), [](unsigned char c) { return std::tolower(c); });
+  return text;
+}
+
+// " (now set by FILE:LINE)" of the first line that gives this value; "" when it is a default.
+std::string set_by(const std::string& keyword, const std::string& value,
+                   const std::vector<ConfigFile>& files) {
+  for (const ConfigFile& file : files) {
+    size_t number = 0;
+    for (const std::string& line : lines_of(file.text)) {
+      ++number;
+      const auto words = words_of(line);
+      if (words.size() > 1 && lower(words[0]) == lower(keyword) && value.starts_with(words[1]))
+        return " (now set by " + file.path + ":" + std::to_string(number) + ")";
+    }
+  }
+  return "";
+}
+
+int number_of(const std::string& text) {
+  return parse_number<int>(text.substr(0, text.find(':'))).value_or(0);
+}
+
+struct Wanted {
+  const char* line;  // as in sshd_config
+  const char* why;
+};
+
+// All but those below that are judged by a range.
+constexpr Wanted kExactly[] = {
+    {"AuthorizedPrincipalsCommand /usr/local/lib/jitwg/jitwg-principals %u %k",
+     "nobody is asked whether the session is live"},
+    {"AuthorizedPrincipalsCommandUser jitwg", "the principals command runs as somebody else"},
+    {"AuthorizedPrincipalsFile none", "a file can name other principals than the live session's"},
+    {"AuthorizedKeysFile none", "a key planted in a home opens the door without a session"},
+    {"AuthorizedKeysCommand none", "a program hands out keys beside the certificates"},
+    {"PubkeyAuthentication yes", "certificates are not taken"},
+    {"PasswordAuthentication no", "a password opens the door"},
+    {"KbdInteractiveAuthentication no", "a password opens the door"},
+    {"HostbasedAuthentication no", "another host can vouch for its users"},
+    {"GSSAPIAuthentication no", "a Kerberos ticket opens the door"},
+    {"UsePAM yes", "pam_jitwg is never asked"},
+    {"UseDNS no", "the client's address is a name that its DNS chooses"},
+};
+
+}  // namespace
+
+SshdSettings parse_sshd_settings(std::string_view text) {
+  SshdSettings settings;
+  for (const std::string& line : lines_of(text))
+    if (const size_t blank = line.find(' '); blank != line.npos)
+      settings.emplace(lower(line.substr(0, blank)), line.substr(blank + 1));
+  return settings;
+}
+
+Findings check_sshd(const std::string& user, const SshdSettings& settings,
+                    const std::string& ca_file, const std::vector<ConfigFile>& files) {
+  Findings found;
+  const auto value = [&](const std::string& keyword) {
+    const auto it = settings.find(lower(keyword));
+    return it == settings.end() ? std::string() : it->second;
+  };
+  const auto expect = [&](bool good, const std::string& line, const std::string& why) {
+    const std::string keyword = line.substr(0, line.find(' '));
+    if (good) return;
+    found.push_back(
+        problem("sshd", "for " + user + ", " + keyword + " is \"" + value(keyword) + "\": " + why,
+                std::string(kSshdFile) + ": " + line + set_by(keyword, value(keyword), files) +
+                    "; then systemctl reload ssh"));
+  };
+  for (const auto& [line, why] : kExactly) {
+    const std::string text = line;
+    const size_t blank = text.find(' ');
+    expect(value(text.substr(0, blank)) == text.substr(blank + 1), line, why);
+  }
+  expect(value("TrustedUserCAKeys") == ca_file, "TrustedUserCAKeys " + ca_file,
+         "certificates of our CA do not count, or others do");
+  const int unused = number_of(value("UnusedConnectionTimeout"));
+  expect(unused > 0 && unused <= 60, "UnusedConnectionTimeout 15",
+         "a login that was refused stays connected");
+  const int alive =
+      number_of(value("ClientAliveInterval")) * number_of(value("ClientAliveCountMax"));
+  expect(alive > 0 && alive <= 120, "ClientAliveInterval 15",
+         "with ClientAliveCountMax 3 a cut tunnel's connection ends in 45 s");
+  expect(number_of(value("MaxStartups")) >= 50, "MaxStartups 100:30:200",
+         "ansible's many connections at once are dropped at random");
+  if (found.empty())
+    found.push_back(ok("sshd", "takes " + user + " by a live session's certificate alone"));
+  return found;
+}
+
+namespace {
+
+// The lines of one type, and @include lines that may hold some of it, in order.
+std::vector<std::string> stack_of(std::string_view text, const std::string& type) {
+  std::vector<std::string> stack;
+  for (const std::string& line : lines_of(text)) {
+    const auto words = words_of(line);
+    if (words.empty()) continue;
+    const bool included = words[0] == "@include" && words.size() > 1 &&
+                          (!words[1].starts_with("common-") || words[1] == "common-" + type);
+    if (words[0] == type || words[0] == "-" + type || included) stack.push_back(line);
+  }
+  return stack;
+}
+
+size_t place_of(const std::vector<std::string>& stack, std::initializer_list<const char*> marks) {
+  const auto is_it = [&](const std::string& line) {
+    return std::ranges::any_of(marks,
+                               [&](const char* mark) { return line.find(mark) != line.npos; });
+  };
+  return static_cast<size_t>(std::ranges::find_if(stack, is_it) - stack.begin());
+}
+
+bool is_ours(const std::vector<std::string>& stack, size_t at) {
+  if (at >= stack.size()) return false;
+  const auto words = words_of(stack[at]);
+  return words.size() == 4 && words[1] == "requisite" && words[3] == "mode=login";
+}
+
+}  // namespace
+
+Findings check_pam(const std::string& path, std::string_view text) {
+  const auto line = [](const char* type) {
+    return std::string(type) + " requisite /usr/local/lib/jitwg/pam_jitwg.so mode=login";
+  };
+  const auto account = stack_of(text, "account"), session = stack_of(text, "session");
+  Findings found;
+  if (is_ours(account, 0) && place_of(account, {"pam_jitwg.so"}) == 0)
+    found.push_back(ok("pam_account", "pam_jitwg is asked first"));
+  else
+    found.push_back(problem("pam_account",
+                            "pam_jitwg is not the first in account, requisite, mode=login: another "
+                            "may let in before it is asked",
+                            path + ": " + line("account") + ", before every other account line"));
+  const size_t ours = place_of(session, {"pam_jitwg.so"}),
+               loginuid = place_of(session, {"pam_loginuid.so"}),
+               systemd = place_of(session, {"@include", "pam_systemd.so"});
+  if (is_ours(session, ours) && loginuid < ours && ours < systemd)
+    found.push_back(ok("pam_session", "pam_loginuid, then pam_jitwg, then the rest"));
+  else
+    found.push_back(
+        problem("pam_session",
+                "the order in session is not pam_loginuid, pam_jitwg (requisite, mode=login), "
+                "pam_systemd: the login is not bound to its session",
+                path + ": " + line("session") +
+                    ", right behind pam_loginuid.so and before @include common-session"));
+  return found;
+}
+
+std::string module_path(std::string_view text) {
+  for (const std::string& line : lines_of(text))
+    for (const std::string& word : words_of(line))
+      if (word.ends_with("pam_jitwg.so")) return word;
+  return "";
+}
+
+Finding check_journald(const std::vector<ConfigFile>& files) {
+  std::optional<std::string> audit;
+  for (const ConfigFile& file : files)
+    for (const std::string& line : lines_of(file.text))
+      if (line.starts_with("Audit=")) audit = line.substr(6);
+  if (audit && (audit->empty() || *audit == "yes"))
+    return ok("journald_audit", "journald leaves the kernel's auditing on");
+  return warning(
+      "journald_audit",
+      "journald turns the kernel's auditing off when it starts: commands would not be recorded",
+      "/etc/systemd/journald.conf.d/jitwg.conf: [Journal], and below it Audit= with nothing "
+      "behind; then systemctl restart systemd-journald");
+}
+
+}  // namespace jitwg::hostd

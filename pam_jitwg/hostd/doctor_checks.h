@@ -1,0 +1,36 @@
+// What the jump host's doctor makes of what it saw. Pure.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "broker/doctor/finding.h"
+
+namespace jitwg::hostd {
+
+// `sshd -T`: keyword, in lower case, to its value.
+using SshdSettings = std::map<std::string, std::string>;
+SshdSettings parse_sshd_settings(std::string_view text);
+
+// Files of sshd_config in the order in which sshd reads them: the first line with a keyword counts.
+struct ConfigFile {
+  std::string path, text;
+};
+
+// Every managed login must come in by a certificate that our principals command is asked about, and
+// by nothing else; and a connection that is over must end. `settings` are those for `user`.
+doctor::Findings check_sshd(const std::string& user, const SshdSettings& settings,
+                            const std::string& ca_file, const std::vector<ConfigFile>& files);
+
+// /etc/pam.d/sshd. Ours comes first in account; in session behind pam_loginuid, before whatever
+// brings pam_systemd.
+doctor::Findings check_pam(const std::string& path, std::string_view text);
+// The module that file loads, "" if none.
+std::string module_path(std::string_view text);
+
+// journald.conf and its drop-ins, the last one first in effect: what `Audit=` says.
+doctor::Finding check_journald(const std::vector<ConfigFile>& files);
+
+}  // namespace jitwg::hostd
