@@ -46,7 +46,8 @@ Result<void> serve(const Config& config) {
   asio::io_context io(1);
   JITWG_ASSIGN(std::unique_ptr<store::Store> store, store::open_sqlite(state_dir + "/broker.db"));
   JITWG_ASSIGN(Fd listener,
-               listen_unix(config.get("runtime-dir") + "/broker.sock", SOCK_STREAM, 0666));
+               listen_unix(take_handed_sockets(), config.get("runtime-dir") + "/broker.sock",
+                           SOCK_STREAM, 0666));
 
   UnixSigner signer(io, config.get("signer"));
   Broker broker(io, *store, signer, events, clock);

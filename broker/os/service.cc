@@ -15,19 +15,37 @@
 
 namespace jitwg {
 
-Result<Fd> listen_unix(const std::string& path, int type, mode_t mode) {
-  const int handed = sd_listen_fds(1);
-  if (handed > 1) return fail(Code::bad_config, "more than one socket was handed in");
-  if (handed == 1) {
-    if (sd_is_socket_unix(SD_LISTEN_FDS_START, type, 1, nullptr, 0) <= 0)
-      return fail(Code::bad_config, "the socket handed in is not a listening Unix socket of the right type");
-    Fd fd(SD_LISTEN_FDS_START);
-    fcntl(fd.get(), F_SETFL, fcntl(fd.get(), F_GETFL) | O_NONBLOCK);
+HandedSockets take_handed_sockets() {
+  HandedSockets handed;
+  char** names = nullptr;
+  const int count = sd_listen_fds_with_names(1, &names);
+  for (int i = 0; i < count; ++i) {
+    const int fd = SD_LISTEN_FDS_START + i;
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    handed.emplace(names[i], fd);
+    std::free(names[i]);
+  }
+  std::free(names);
+  return handed;
+}
+
+Result<Fd> listen_unix(HandedSockets handed, const std::string& path, int type, mode_t mode) {
+  if (handed.size() > 1)
+    return fail(Code::bad_config,
+                "sockets \"" + handed.begin()->first + "\" and \"" + handed.rbegin()->first +
+                    "\" were handed in for one",
+                "FileDescriptorName= in a socket unit tells what it is for");
+  if (!handed.empty()) {
+    Fd fd = std::move(handed.begin()->second);
+    if (sd_is_socket_unix(fd.get(), type, 1, nullptr, 0) <= 0)
+      return fail(Code::bad_config,
+                  "the socket handed in is not a listening Unix socket of the right type");
     return fd;
   }
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) return fail(Code::bad_config, path + " is too long for a socket");
+  if (path.size() >= sizeof address.sun_path)
+    return fail(Code::bad_config, path + " is too long for a socket");
   std::memcpy(address.sun_path, path.c_str(), path.size());
   Fd fd(::socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd.valid()) return fail_errno("socket", errno);
@@ -38,7 +56,9 @@ Result<Fd> listen_unix(const std::string& path, int type, mode_t mode) {
   return fd;
 }
 
-void notify_ready(const std::string& status) { sd_notify(0, ("READY=1\nSTATUS=" + status).c_str()); }
+void notify_ready(const std::string& status) {
+  sd_notify(0, ("READY=1\nSTATUS=" + status).c_str());
+}
 void notify_stopping() { sd_notify(0, "STOPPING=1"); }
 
 void log(Level level, const std::string& message) {

@@ -3,6 +3,7 @@
 
 #include <sys/socket.h>
 
+#include <map>
 #include <string>
 
 #include "broker/base/error.h"
@@ -10,9 +11,15 @@
 
 namespace jitwg {
 
-// The listening socket handed in (LISTEN_FDS, sd_listen_fds(3)); without one, a new socket bound at
-// `path` with `mode`, replacing a stale one. `type` is SOCK_STREAM or SOCK_SEQPACKET. Non-blocking.
-Result<Fd> listen_unix(const std::string& path, int type, mode_t mode);
+// The listening sockets handed in, by name (LISTEN_FDS, LISTEN_FDNAMES;
+// sd_listen_fds_with_names(3)); non-blocking. Once a process: they have one owner.
+using HandedSockets = std::multimap<std::string, Fd>;
+HandedSockets take_handed_sockets();
+
+// The one that was handed in, whatever its name: what else the program knows by name it has taken
+// out before. Without one, a new socket bound at `path` with `mode`, replacing a stale one. `type`
+// is SOCK_STREAM or SOCK_SEQPACKET. Non-blocking.
+Result<Fd> listen_unix(HandedSockets handed, const std::string& path, int type, mode_t mode);
 
 // sd_notify(3); does nothing when not started by a service manager.
 void notify_ready(const std::string& status);

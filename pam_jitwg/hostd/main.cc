@@ -83,7 +83,8 @@ Result<void> serve(const Config& config) {
   // Grants first, socket after: nobody is refused for what is on the disk.
   JITWG_TRY(agent.start());
   JITWG_ASSIGN(Fd listener,
-               listen_unix(config.get("runtime-dir") + "/hostd.sock", SOCK_SEQPACKET, 0666));
+               listen_unix(take_handed_sockets(), config.get("runtime-dir") + "/hostd.sock",
+                           SOCK_SEQPACKET, 0666));
   const hostd::Server server(
       io, std::move(listener),
       [&hostd](const hostd::Question& question, const Peer& peer, int socket) {

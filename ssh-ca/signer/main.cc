@@ -64,7 +64,8 @@ Result<void> run(const Config& config) {
   JITWG_ASSIGN(Ledger ledger, Ledger::open(config.get("state-dir") + "/ledger"));
   if (ledger.repaired())
     log(Level::warning, "the ledger's last line was torn by a crash; it was never answered and is cut off");
-  JITWG_ASSIGN(const Fd listener, listen_unix(config.get("runtime-dir") + "/signer.sock", SOCK_STREAM, 0660));
+  JITWG_ASSIGN(const Fd listener,
+               listen_unix(take_handed_sockets(), config.get("runtime-dir") + "/signer.sock", SOCK_STREAM, 0660));
 
   JournalSink journal;
   const std::string ca = backend->public_key().fingerprint();
