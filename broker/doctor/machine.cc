@@ -91,10 +91,11 @@ Finding check_path(const std::string& what, const Result<PathSeen>& seen, const 
     return problem(what,
                    path + " belongs to " + name_of(seen->uid) + ", not to " + name_of(owner.uid),
                    "chown " + name_of(owner.uid) + " " + path);
-  if ((seen->mode & 07777 & ~most) != 0)
-    return problem(
-        what, path + " has mode " + octal(seen->mode) + ", at most " + octal(most) + " is right",
-        "chmod " + octal(most) + " " + path);
+  if ((seen->mode & 07777 & ~most) != 0) {
+    const std::string right = octal(seen->mode & most);
+    return problem(what, path + " has mode " + octal(seen->mode) + ", " + right + " is right",
+                   "chmod " + right + " " + path);
+  }
   return ok(what, path + " is " + name_of(seen->uid) + "'s, mode " + octal(seen->mode));
 }
 

@@ -1,4 +1,5 @@
-// The commands of jitwg-signer that root gives by hand on its host: `init`, `person add`, `person retire`.
+// The commands of jitwg-signer that root gives by hand on its host: `init`, `person add`, `person retire`,
+// `doctor`.
 #pragma once
 
 #include <vector>
@@ -15,5 +16,8 @@ Result<void> init(const Config& config, const std::vector<Option>& options);
 Result<void> add_person(const Config& config);
 // `person retire NAME [KEYFILE|-|SHA256:…]`: all keys of the person, or that one, end now.
 Result<void> retire_person(const Config& config);
+
+// What must be true on the signer's host, told. Reads only, also while the signer runs.
+Result<void> doctor(const Config& config);
 
 }  // namespace jitwg::signer

@@ -103,6 +103,42 @@ Result<void> Memory::take(const json::value& record) {
   return {};
 }
 
+namespace {
+
+// Into `memory` and `head`; how many bytes of it are whole lines. What is left is a torn one.
+Result<size_t> replay(const std::string& text, const std::string& path, Memory& memory, std::string& head) {
+  constexpr const char* kHint = "the ledger was altered or damaged: restore it from a copy, do not edit it";
+  head.assign(64, '0');
+  std::string_view rest = text;
+  for (size_t number = 1; !rest.empty(); ++number) {
+    const std::string where = path + " line " + std::to_string(number);
+    const size_t newline = rest.find('\n');
+    if (newline == std::string_view::npos) {  // the write that made it was never answered
+      if (!is_torn(rest)) return fail(Code::corrupt, where + ": not the beginning of a record", kHint);
+      break;
+    }
+    const std::string_view line = rest.substr(0, newline);
+    if (line.size() < 66 || line[64] != ' ' || line.substr(0, 64) != next_head(head, line.substr(65)))
+      return fail(Code::corrupt, where + ": its hash does not follow from the line before", kHint);
+    const auto record = parse_json(line.substr(65), kMaxRecord);
+    if (!record) return within(where, record.error());
+    if (auto taken = memory.take(*record); !taken) return within(where, taken.error());
+    head = line.substr(0, 64);
+    rest.remove_prefix(newline + 1);
+  }
+  return text.size() - rest.size();
+}
+
+}  // namespace
+
+Result<Memory> read_ledger(const std::string& path) {
+  JITWG_ASSIGN(const std::string text, read_file(path, kMaxLedger));
+  Memory memory;
+  std::string head;
+  JITWG_TRY(replay(text, path, memory, head));
+  return memory;
+}
+
 Result<Ledger> Ledger::open(const std::string& path) {
   Fd fd(::open(path.c_str(), O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW));
   if (!fd.valid()) {
@@ -115,33 +151,12 @@ Result<Ledger> Ledger::open(const std::string& path) {
     return fail(Code::wrong_state, path + " is in use by another signer", "one signer and one ledger per realm");
   JITWG_ASSIGN(const std::string text, read_file(path, kMaxLedger));
 
-  Ledger ledger(std::move(fd), std::string(64, '0'));
-  std::string_view rest = text;
-  size_t good = 0, number = 0;
-  while (!rest.empty()) {
-    ++number;
-    const size_t newline = rest.find('\n');
-    if (newline == std::string_view::npos) break;  // torn: the write that made it was never answered
-    const std::string_view line = rest.substr(0, newline);
-    const std::string where = path + " line " + std::to_string(number);
-    if (line.size() < 66 || line[64] != ' ' || line.substr(0, 64) != next_head(ledger.head_, line.substr(65)))
-      return fail(Code::corrupt, where + ": its hash does not follow from the line before",
-                  "the ledger was altered or damaged: restore it from a copy, do not edit it");
-    const auto record = parse_json(line.substr(65), kMaxRecord);
-    if (!record) return within(where, record.error());
-    if (auto taken = ledger.memory_.take(*record); !taken) return within(where, taken.error());
-    ledger.head_ = line.substr(0, 64);
-    rest.remove_prefix(newline + 1);
-    good += newline + 1;
-  }
-  if (!rest.empty()) {
-    if (!is_torn(rest))
-      return fail(Code::corrupt, path + " line " + std::to_string(number) + ": not the beginning of a record",
-                  "the ledger was altered or damaged: restore it from a copy, do not edit it");
-    if (::ftruncate(ledger.fd_.get(), static_cast<off_t>(good)) != 0 || ::fsync(ledger.fd_.get()) != 0)
-      return fail_errno(path, errno);
-    ledger.repaired_ = true;
-  }
+  Ledger ledger(std::move(fd), {});
+  JITWG_ASSIGN(const size_t good, replay(text, path, ledger.memory_, ledger.head_));
+  ledger.repaired_ = good < text.size();
+  if (ledger.repaired_ &&
+      (::ftruncate(ledger.fd_.get(), static_cast<off_t>(good)) != 0 || ::fsync(ledger.fd_.get()) != 0))
+    return fail_errno(path, errno);
   return ledger;
 }
 

@@ -51,6 +51,9 @@ class Memory {
   WallTime newest_{};
 };
 
+// What a ledger holds, without a lock and without mending it: also while a signer uses it. corrupt, io.
+Result<Memory> read_ledger(const std::string& path);
+
 class Ledger {
  public:
   // Opens, replays everything, cuts a torn last line off (and says so in `repaired`). corrupt on any other

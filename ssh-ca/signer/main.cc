@@ -104,6 +104,7 @@ int main(int argc, char** argv) {
                             argc, argv,
                             {{"", run},
                              {"init", [](const jitwg::Config& config) { return init(config, kOptions); }},
+                             {"doctor", doctor},
                              {"person add NAME [KEYFILE]", add_person},
                              {"person retire NAME [KEY]", retire_person}});
 }

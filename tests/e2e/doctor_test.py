@@ -1,5 +1,7 @@
 """Each program's doctor: nothing to complain of on a healthy host, and one broken thing is exactly one finding, with its line."""
 
+import base64
+import hashlib
 import json
 
 import pytest
@@ -24,7 +26,7 @@ def sh(lab, host, command):
     return lab.exec(host, "sh", "-c", command)
 
 
-HOSTS = {"jitwg-gateway": "gw", "jitwg-hostd": "jump"}
+HOSTS = {"jitwg-gateway": "gw", "jitwg-hostd": "jump", "jitwg-signer": "broker"}
 
 # (program, what breaks, what mends, finding, its level, a piece of its remedy)
 BREAKAGE = [
@@ -60,7 +62,7 @@ BREAKAGE = [
     ("jitwg-hostd", "cp -p /etc/pam.d/sshd /root/pam && sed -i '/pam_loginuid/d' /etc/pam.d/sshd", "cp -p /root/pam /etc/pam.d/sshd",
      "pam_session", "problem", "/etc/pam.d/sshd: session requisite /usr/local/lib/jitwg/pam_jitwg.so mode=login, right behind pam_loginuid.so"),
     ("jitwg-hostd", "chmod g+w /usr/local/lib/jitwg/pam_jitwg.so", "chmod g-w /usr/local/lib/jitwg/pam_jitwg.so",
-     "pam_module", "problem", "chmod 0755 /usr/local/lib/jitwg/pam_jitwg.so"),
+     "pam_module", "problem", "chmod 0644 /usr/local/lib/jitwg/pam_jitwg.so"),
     ("jitwg-hostd", "chown alice /usr/local/lib/jitwg/jitwg-principals", "chown root /usr/local/lib/jitwg/jitwg-principals",
      "principals", "problem", "chown root /usr/local/lib/jitwg/jitwg-principals"),
     ("jitwg-hostd", "echo 'except root' >> /etc/jitwg/managed", "sed -i /except/d /etc/jitwg/managed", "managed", "warning", "/etc/jitwg/managed"),
@@ -71,6 +73,19 @@ BREAKAGE = [
      "linger", "warning", "loginctl disable-linger alice"),
     ("jitwg-hostd", "sed -i 's,^cgroup-root.*,cgroup-root = /tmp,' /etc/jitwg/hostd.conf",
      "sed -i 's,^cgroup-root.*,cgroup-root = /sys/fs/cgroup,' /etc/jitwg/hostd.conf", "cgroup", "problem", "hostd.conf: cgroup-root ="),
+    ("jitwg-signer", "chmod 644 /etc/jitwg/ca", "chmod 600 /etc/jitwg/ca", "ca_key", "problem", "chmod 0600 /etc/jitwg/ca"),
+    ("jitwg-signer", "chmod g+w /etc/jitwg/policy.toml", "chmod g-w /etc/jitwg/policy.toml", "policy", "problem", "chmod 0644 /etc/jitwg/policy.toml"),
+    ("jitwg-signer", "chown jitwg-ca /etc/jitwg/allowed_signers", "chown root /etc/jitwg/allowed_signers",
+     "allowed_signers", "problem", "chown root /etc/jitwg/allowed_signers"),
+    ("jitwg-signer", "cp -p /etc/jitwg/policy.toml /root && echo '[[rule]]' >> /etc/jitwg/policy.toml", "cp -p /root/policy.toml /etc/jitwg",
+     "rules", "problem", ""),
+    ("jitwg-signer", "cp -p /etc/jitwg/allowed_signers /root && echo '* ssh-ed25519 x' >> /etc/jitwg/allowed_signers",
+     "cp -p /root/allowed_signers /etc/jitwg", "rules", "problem", ""),
+    ("jitwg-signer", "cp /var/lib/jitwg/signer/ledger /root && echo x >> /var/lib/jitwg/signer/ledger",
+     "cat /root/ledger > /var/lib/jitwg/signer/ledger", "ledger", "problem", "restore it from a copy"),
+    ("jitwg-signer", "chmod 644 /var/lib/jitwg/signer/ledger", "chmod 600 /var/lib/jitwg/signer/ledger",
+     "ledger", "problem", "chmod 0600 /var/lib/jitwg/signer/ledger"),
+    ("jitwg-signer", "chown jitwg /var/lib/jitwg", "chown root /var/lib/jitwg", "state_dir", "problem", "chown root /var/lib/jitwg"),
 ]  # fmt: skip
 
 
@@ -105,6 +120,21 @@ def test_the_gateway_s_own_table_is_compared_rule_by_rule(fresh_lab):
     assert set(doctor(lab, "gw", "jitwg-gateway")[1]) == {"nftables"}
     lab.start("gw", "jitwg-gateway")
     assert doctor(lab, "gw", "jitwg-gateway") == (0, {})
+
+
+def test_a_clock_behind_the_ledger_is_found(fresh_lab):
+    lab = fresh_lab
+    encode = lambda text: base64.b64encode(text.encode()).decode()
+    statement = {"type": "revoke", "v": 1, "realm": "lab", "by": "alice", "at": "2099-01-01T00:00:00Z", "nonce": "0" * 32,
+                 "session": "01890a5d-ac96-774b-bcce-b302099a8057", "reason": "x"}
+    body = json.dumps(statement)
+    key = lab.exec("person", "sh", "-c", "printf '%s' \"$1\" > /tmp/s && ssh-keygen -q -Y sign -n jitwg -f ~/.ssh/id_ed25519 /tmp/s && cat /tmp/s.sig",
+                   "sh", body, as_="alice").stdout
+    record = json.dumps({"kind": "applied", "at": "2099-01-01T00:00:00Z", "statement": {"body": encode(body), "signature": key}})
+    digest = hashlib.sha256(f"{'0' * 64} {record}".encode()).hexdigest()
+    lab.exec("broker", "tee", "-a", "/var/lib/jitwg/signer/ledger", input=f"{digest} {record}\n")
+    code, found = doctor(lab, "broker", "jitwg-signer")
+    assert code == 1 and set(found) == {"ledger"} and "2099-01-01T00:00:00Z" in found["ledger"]["text"], found
 
 
 def test_a_daemon_that_does_not_run_is_found(fresh_lab):

@@ -32,7 +32,7 @@ EDGES = {
     "broker/daemon": [*NODE, "broker/store", "broker/transport", "policy", "ssh-ca/signer/frames.h"],
     "broker/cli": [*OS, "broker/session", "broker/transport", "ssh-ca/format", "policy"],
     "ssh-ca/signer": [*OS, "broker/session", "broker/audit", "ssh-ca/format", "policy", "ssh-ca/admin/commands.h"],
-    "ssh-ca/admin": [*OS, "broker/setup", "ssh-ca/format", "policy", "ssh-ca/signer"],
+    "ssh-ca/admin": [*OS, "broker/setup", "broker/doctor", "ssh-ca/format", "policy", "ssh-ca/signer"],
     "pam_jitwg/hostd": [*NODE, "pam_jitwg"],
     "pam_jitwg": [],
 }

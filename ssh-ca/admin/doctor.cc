@@ -1,0 +1,75 @@
+#include <sodium.h>
+#include <sys/socket.h>
+
+#include "broker/base/limits.h"
+#include "broker/doctor/machine.h"
+#include "broker/os/clock.h"
+#include "broker/os/file.h"
+#include "ssh-ca/admin/commands.h"
+#include "ssh-ca/format/private_key.h"
+#include "ssh-ca/signer/signer.h"
+
+namespace jitwg::signer {
+namespace {
+
+using namespace jitwg::doctor;
+
+Result<ssh::PublicKey> load_ca(const std::string& path) {
+  JITWG_ASSIGN(std::string pem, read_file(path, 16 * 1024));
+  const auto key = ssh::PrivateKey::parse_openssh(pem);
+  sodium_memzero(pem.data(), pem.size());
+  if (!key) return within(path, key.error());
+  return key->public_key();
+}
+
+Result<Realm> load_realm(const Config& config, const ssh::PublicKey& ca) {
+  Sources sources;
+  JITWG_ASSIGN(sources.policy_toml, read_file(config.get("policy"), limits::kPolicyBytes));
+  JITWG_ASSIGN(sources.allowed_signers,
+               read_file(config.get("allowed-signers"), limits::kPolicyBytes));
+  return make_realm(sources, ca, config.get("policy"));
+}
+
+Finding examine_rules(const Config& config) {
+  const auto ca = load_ca(config.get("ca-key"));
+  if (!ca) return failed("rules", ca.error(), "jitwg-signer init");
+  const auto realm = load_realm(config, *ca);
+  if (!realm) return failed("rules", realm.error(), "jitwg policy check " + config.get("policy"));
+  return ok("rules",
+            "policy and people of realm " + realm->policy.realm + " load; CA " + ca->fingerprint());
+}
+
+Finding examine_ledger(const std::string& path, const User& user, WallTime now) {
+  Finding found = check_path("ledger", observe_path(path), user, 0600);
+  if (found.level != Finding::Level::ok) return found;
+  const auto memory = read_ledger(path);
+  if (!memory) return failed("ledger", memory.error(), "jitwg-signer init, in a new realm only");
+  if (memory->newest() > now)
+    return problem("ledger",
+                   "its newest record is of " + render_time(memory->newest()) +
+                       ", but here it is " + render_time(now),
+                   "timedatectl set-ntp true: 60 s behind its ledger the signer signs nothing");
+  found.text += ", " + std::to_string(memory->issued_count()) + " sessions";
+  return found;
+}
+
+}  // namespace
+
+Result<void> doctor(const Config& config) {
+  const User user = find_user("jitwg-ca");
+  const std::string state = config.get("state-dir");
+  Findings found = {check_user(user),
+                    examine_trusted("configuration", config.get("config")),
+                    examine_path("ca_key", config.get("ca-key"), user, 0600),
+                    examine_trusted("policy", config.get("policy")),
+                    examine_trusted("allowed_signers", config.get("allowed-signers")),
+                    examine_rules(config)};
+  for (Finding& finding : examine_state_dir(state, user)) found.push_back(std::move(finding));
+  found.push_back(examine_ledger(state + "/ledger", user, SystemClock().now()));
+  found.push_back(
+      examine_socket(config.get("runtime-dir") + "/signer.sock", SOCK_STREAM, "jitwg-signer"));
+  found.push_back(examine_unit("jitwg-signer"));
+  return tell(found, config.has("json"));
+}
+
+}  // namespace jitwg::signer
