@@ -127,7 +127,7 @@ Finding examine_linger(const pam::ManagedFiles& managed) {
 std::vector<ConfigFile> journald_files() {
   std::vector<ConfigFile> files = {{"", read("/etc/systemd/journald.conf")}};
   std::vector<ConfigFile> more;
-  for (const char* root : {"/usr/lib", "/run", "/etc"})
+  for (const char* root : {"/usr/lib", "/usr/local/lib", "/run", "/etc"})
     for (ConfigFile& file : read_all(std::string(root) + "/systemd/journald.conf.d", ".conf"))
       more.push_back(std::move(file));
   const auto base = [](const ConfigFile& file) { return file.path.substr(file.path.rfind('/')); };
