@@ -174,6 +174,17 @@ std::vector<Command> make_commands() {
        0,
        0,
        run_policy_explain},
+      {"doctor",
+       "",
+       "check this machine, and say the line to change",
+       "Configuration, broker, realm, CA and clock, your key, ssh's Include, sudo, WireGuard, and what ended sessions\n"
+       "left here. Changes nothing. Exit 1 when there is a problem; warnings alone are 0. --json: a list of\n"
+       "{check, level, text, remedy}.",
+       "jitwg doctor",
+       {},
+       0,
+       0,
+       run_doctor},
       {"version", "", "print the version", "", "jitwg version --json", {}, 0, 0, run_version},
       {"help", "[CMD]", "help on a subcommand", "", "jitwg help up", {}, 0, 2, run_help},
       {"completion bash",

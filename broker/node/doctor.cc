@@ -1,6 +1,7 @@
 #include "broker/node/doctor.h"
 
 #include "broker/base/limits.h"
+#include "broker/doctor/realm.h"
 #include "broker/os/clock.h"
 #include "broker/os/file.h"
 #include "broker/session/grant.h"
@@ -38,12 +39,7 @@ Result<RealmSeen> ask_realm(const Config& config) {
                http::call_once(config.get("broker"), {"GET", "/v1/realm", {}, "", ""}, kPatience));
   if (response.status != 200) return tl::unexpected(http::parse_error_response(response));
   JITWG_ASSIGN(const json::value value, parse_json(response.body, limits::kHttpBodyBytes));
-  JsonObject object(value, "realm");
-  RealmSeen seen{object.string("realm"), object.string("ca_public_key"), {}};
-  const std::string now = object.string("now");
-  if (!object.ok()) return tl::unexpected(object.finish().error());
-  JITWG_ASSIGN(seen.now, parse_time(now));
-  return seen;
+  return parse_realm(value);
 }
 
 Result<void> verify_file(const std::string& path, const ssh::PublicKey& ca,
@@ -70,24 +66,6 @@ Finding examine_grants(const std::string& directory, const ssh::PublicKey& ca,
 
 }  // namespace
 
-Findings check_realm(const Config& config, const std::optional<ssh::PublicKey>& ca,
-                     const RealmSeen& seen, WallTime own_now) {
-  const std::string& file = config.get("config");
-  Findings found = {check_clock(own_now, seen.now, "the broker")};
-  if (seen.realm != config.get("realm"))
-    found.push_back(problem(
-        "realm", "the broker serves " + seen.realm + ", not \"" + config.get("realm") + "\"",
-        file + ": realm = " + seen.realm + ", if that is the right broker"));
-  else
-    found.push_back(ok("realm", seen.realm));
-  if (ca && ca->str() != seen.ca)
-    found.push_back(
-        problem("broker_ca", "the broker's CA key is not that of " + config.get("ca"),
-                "compare with the signer's: ssh-keygen -lf /etc/jitwg/ca.pub there; then change " +
-                    config.get("ca")));
-  return found;
-}
-
 Findings examine_node(const Config& config, const std::string& unit, const User& user) {
   const std::string& file = config.get("config");
   Findings found = {check_user(user), examine_trusted("configuration", file)};
@@ -107,9 +85,8 @@ Findings examine_node(const Config& config, const std::string& unit, const User&
         warning("clock", "not compared: the broker does not answer", "first the broker"));
   } else {
     found.push_back(ok("broker", config.get("broker") + " answers"));
-    const auto more =
-        check_realm(config, ca ? std::optional(*ca) : std::nullopt, *realm, SystemClock().now());
-    found.insert(found.end(), more.begin(), more.end());
+    const RealmSeen own{config.get("realm"), ca ? ca->str() : "", SystemClock().now()};
+    for (Finding& finding : check_realm(own, *realm, file)) found.push_back(std::move(finding));
   }
   for (Finding& finding : examine_state_dir(config.get("state-dir"), user))
     found.push_back(std::move(finding));

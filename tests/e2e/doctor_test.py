@@ -26,7 +26,7 @@ def sh(lab, host, command):
     return lab.exec(host, "sh", "-c", command)
 
 
-HOSTS = {"jitwg-gateway": "gw", "jitwg-hostd": "jump", "jitwg-signer": "broker"}
+HOSTS = {"jitwg-gateway": "gw", "jitwg-hostd": "jump", "jitwg-signer": "broker", "jitwg": "person"}
 
 # (program, what breaks, what mends, finding, its level, a piece of its remedy)
 BREAKAGE = [
@@ -86,6 +86,22 @@ BREAKAGE = [
     ("jitwg-signer", "chmod 644 /var/lib/jitwg/signer/ledger", "chmod 600 /var/lib/jitwg/signer/ledger",
      "ledger", "problem", "chmod 0600 /var/lib/jitwg/signer/ledger"),
     ("jitwg-signer", "chown jitwg /var/lib/jitwg", "chown root /var/lib/jitwg", "state_dir", "problem", "chown root /var/lib/jitwg"),
+    ("jitwg", "sed -i 's/^realm = /&no-/' ~alice/.config/jitwg/config", "sed -i 's/^realm = no-/realm = /' ~alice/.config/jitwg/config",
+     "realm", "problem", "/home/alice/.config/jitwg/config: realm = lab-"),
+    ("jitwg", "sed -i 's/^realm = /#&/' ~alice/.config/jitwg/config", "sed -i 's/^#realm = /realm = /' ~alice/.config/jitwg/config",
+     "realm", "problem", "realm = …"),
+    ("jitwg", "cp -p ~alice/.config/jitwg/config /root && sed -i \"s,^ca = .*,ca = $(cut -d' ' -f1-2 ~bob/.ssh/id_ed25519.pub),\" ~alice/.config/jitwg/config",
+     "cp -p /root/config ~alice/.config/jitwg", "broker_ca", "problem", "/home/alice/.config/jitwg/config: ca = …"),
+    ("jitwg", "chmod 666 ~alice/.config/jitwg/config", "chmod 600 ~alice/.config/jitwg/config", "configuration", "problem",
+     "chmod 0644 /home/alice/.config/jitwg/config"),
+    ("jitwg", "sed -i 's/^Include/Host x\\n&/' ~alice/.ssh/config", "sed -i '/^Host x/d' ~alice/.ssh/config",
+     "ssh_config", "warning", "~/.ssh/config, first line: Include ~/.config/jitwg/ssh_config"),
+    ("jitwg", "sed -i 's/NOPASSWD: //' /etc/sudoers", "sed -i 's/ALL=(root) /&NOPASSWD: /' /etc/sudoers",
+     "sudo", "warning", "/etc/sudoers.d/jitwg: alice ALL=(root) NOPASSWD: /usr/bin/wg-quick"),
+    ("jitwg", "SSH_AUTH_SOCK=/run/user/2001/ssh-agent.sock ssh-add -qD", "SSH_AUTH_SOCK=/run/user/2001/ssh-agent.sock ssh-add -q ~alice/.ssh/id_ed25519",
+     "identity", "problem", "ssh-add"),
+    ("jitwg", "install -d -m 755 -o alice ~alice/.local/state/jitwg", "rmdir ~alice/.local/state/jitwg",
+     "state_dir", "problem", "chmod 0700 /home/alice/.local/state/jitwg"),
 ]  # fmt: skip
 
 
@@ -143,6 +159,21 @@ def test_a_daemon_that_does_not_run_is_found(fresh_lab):
     sh(lab, "jump", "rm /run/jitwg/hostd.sock")
     code, found = doctor(lab, "jump", "jitwg-hostd")
     assert code == 1 and set(found) == {"listening"} and "journalctl -u jitwg-hostd" in found["listening"]["remedy"]
+
+
+def test_what_an_ended_session_left_is_found(fresh_lab):
+    lab = fresh_lab
+    code, session = lab.jitwg_json("alice", "request", "db-prod", "--reason", "INC-1")
+    assert code == 0, session
+    folder = f"/home/alice/.local/state/jitwg/{session['session']}"
+    sh(lab, "person", f"cp -rp {folder} /root/kept")
+    lab.jitwg("alice", "return", session["session"])
+    assert doctor(lab, "person", "jitwg") == (0, {})
+    sh(lab, "person", f"cp -p /root/kept/token /root/kept/wg.key {folder}")
+    code, found = doctor(lab, "person", "jitwg")
+    assert code == 0 and set(found) == {"leftovers"} and found["leftovers"]["remedy"] == f"jitwg show {session['session'][-8:]}", found
+    lab.jitwg("alice", "show", session["session"])
+    assert doctor(lab, "person", "jitwg") == (0, {})
 
 
 def test_who_may_not_look_is_told_so(lab):

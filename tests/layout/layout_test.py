@@ -30,7 +30,7 @@ EDGES = {
     "broker/netfilter": OS,
     "broker/gateway": [*NODE, "broker/netfilter"],
     "broker/daemon": [*NODE, "broker/store", "broker/transport", "policy", "ssh-ca/signer/frames.h"],
-    "broker/cli": [*OS, "broker/session", "broker/transport", "ssh-ca/format", "policy"],
+    "broker/cli": [*OS, "broker/doctor", "broker/session", "broker/transport", "ssh-ca/format", "policy"],
     "ssh-ca/signer": [*OS, "broker/session", "broker/audit", "ssh-ca/format", "policy", "ssh-ca/admin/commands.h"],
     "ssh-ca/admin": [*OS, "broker/setup", "broker/doctor", "ssh-ca/format", "policy", "ssh-ca/signer"],
     "pam_jitwg/hostd": [*NODE, "pam_jitwg"],

@@ -1,0 +1,50 @@
+#include "broker/cli/doctor_checks.h"
+
+#include <algorithm>
+#include <sstream>
+
+namespace jitwg::cli {
+
+using namespace doctor;
+
+Finding check_ssh_include(std::string_view text, const std::string& ours, const std::string& home) {
+  const std::string short_form =
+      ours.starts_with(home + "/") ? "~" + ours.substr(home.size()) : ours;
+  std::istringstream lines{std::string(text)};
+  for (std::string line; std::getline(lines, line);) {
+    std::ranges::replace(line, '=', ' ');
+    std::istringstream words(line);
+    std::string keyword;
+    words >> keyword;
+    std::ranges::transform(keyword, keyword.begin(),
+                           [](unsigned char c) { return std::tolower(c); });
+    if (keyword == "host" || keyword == "match") break;
+    if (keyword != "include") continue;
+    for (std::string path; words >> path;)
+      if (path == ours || path == short_form)
+        return ok("ssh_config", "~/.ssh/config includes " + short_form);
+  }
+  return warning("ssh_config", "plain ssh does not know the sessions; jitwg ssh does",
+                 "~/.ssh/config, first line: Include " + short_form);
+}
+
+Finding check_sudo(const Ran& ran, const std::string& user) {
+  const auto says = [&](const char* words) { return ran.output.find(words) != std::string::npos; };
+  const std::string remedy =
+      "/etc/sudoers.d/jitwg: " + user + " ALL=(root) NOPASSWD: /usr/bin/wg-quick";
+  if (ran.code == 0) return ok("sudo", "wg-quick runs as root without a password");
+  if (says("password is required"))
+    return warning("sudo", "sudo will ask for your password when a tunnel goes up or down", remedy);
+  return problem("sudo", "you may not run wg-quick through sudo: no tunnel comes up", remedy);
+}
+
+Finding check_wireguard(const WireguardSeen& seen) {
+  if (!seen.wg_quick)
+    return problem("wireguard", "there is no wg-quick", "apt install wireguard-tools");
+  if (!seen.kernel && !seen.userspace)
+    return problem("wireguard", "neither this kernel nor a program here carries WireGuard",
+                   "apt install wireguard-go");
+  return ok("wireguard", seen.kernel ? "the kernel carries it" : "wireguard-go carries it");
+}
+
+}  // namespace jitwg::cli

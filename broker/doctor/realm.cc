@@ -1,0 +1,29 @@
+#include "broker/doctor/realm.h"
+
+namespace jitwg::doctor {
+
+Result<RealmSeen> parse_realm(const json::value& answer) {
+  JsonObject object(answer, "realm");
+  RealmSeen seen{object.string("realm"), object.string("ca_public_key"), {}};
+  seen.now = object.take(parse_time(object.string("now")), WallTime{});
+  if (!object.ok()) return tl::unexpected(object.finish().error());
+  return seen;
+}
+
+Findings check_realm(const RealmSeen& own, const RealmSeen& brokers, const std::string& file) {
+  Findings found = {check_clock(own.now, brokers.now, "the broker")};
+  if (own.realm == brokers.realm)
+    found.push_back(ok("realm", own.realm));
+  else if (!own.realm.empty())
+    found.push_back(problem("realm", "the broker serves " + brokers.realm + ", not " + own.realm,
+                            file + ": realm = " + brokers.realm + ", if that is the right broker"));
+  if (own.ca == brokers.ca)
+    found.push_back(ok("broker_ca", "the broker names the same CA key"));
+  else if (!own.ca.empty())
+    found.push_back(problem(
+        "broker_ca", "the broker names another CA key than is pinned here",
+        file + ": ca = …; compare with the signer's host first: ssh-keygen -lf /etc/jitwg/ca.pub"));
+  return found;
+}
+
+}  // namespace jitwg::doctor
