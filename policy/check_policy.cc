@@ -1,5 +1,6 @@
 #include "policy/check_policy.h"
 
+#include "policy/decide.h"
 #include "policy/matching.h"
 
 namespace jitwg {
@@ -18,6 +19,7 @@ class Checker {
   void run() {
     check_pools();
     for (const auto& [name, target] : p_.targets) check_target(name, target);
+    if (!errors_.first) check_names();
     for (size_t i = 0; i < p_.rules.size(); ++i) {
       const toml::node& at = element("rule", i);
       check_people(at, p_.rules[i].who, p_.rules[i].name);
@@ -74,6 +76,22 @@ class Checker {
         for (const Prefix& pool : gateway.pools)
           if (overlap(pool, entry.destination))
             errors_.add(at, "targets." + name + ": the scope reaches into the pool " + pool.str(), "peers never reach peers");
+  }
+
+  // A name leads to one host, whichever targets say it: their lines meet in one /etc/hosts.
+  void check_names() {
+    std::map<std::pair<std::string, int>, const Target*> owner;
+    for (const auto& [name, target] : p_.targets) {
+      const auto good = check_host_names(target.names, resolve(p_, target, {}).scope);
+      if (!good) errors_.add(table("targets", name), "targets." + name + ".names: " + good.error().message, good.error().hint);
+      for (const auto& [host, address] : target.names) {
+        const Target* first = owner.try_emplace({host, address.family}, &target).first->second;
+        if (first->names.at(host) != address)
+          errors_.add(table("targets", name), "targets." + name + ".names: " + host + " is " + address.str() + " here and " +
+                                                  first->names.at(host).str() + " in targets." + first->name,
+                      "give each host a name of its own");
+      }
+    }
   }
 
   void check_people(const toml::node& at, const std::vector<Member>& members, const std::string& what) {

@@ -9,16 +9,6 @@
 namespace jitwg {
 namespace {
 
-Access resolve(const Policy& policy, const Target& target, const std::string& person) {
-  Access access{target.scope, std::nullopt, target.gateways, target.jump_hosts};
-  for (const std::string& host : target.jump_hosts)
-    for (const IpAddress& address : policy.jump_hosts.at(host).addresses)
-      access.scope.push_back({Protocol::tcp, Prefix::host(address), 22, 22});
-  access.scope = normalise(std::move(access.scope));
-  if (!target.jump_hosts.empty()) access.login = target.login == "{person}" ? person : target.login;
-  return access;
-}
-
 Verdict deny(Code code, std::string message, std::string hint = {}, std::string rule = {}) {
   Verdict verdict;
   verdict.denial = Error{code, std::move(message), std::move(hint)};
@@ -53,6 +43,16 @@ std::string_view name(Verdict::Outcome outcome) {
     case Verdict::Outcome::deny: return "deny";
   }
   return "deny";
+}
+
+Access resolve(const Policy& policy, const Target& target, const std::string& person) {
+  Access access{target.scope, std::nullopt, target.gateways, target.jump_hosts, target.names, target.nat};
+  for (const std::string& host : target.jump_hosts)
+    for (const IpAddress& address : policy.jump_hosts.at(host).addresses)
+      access.scope.push_back({Protocol::tcp, Prefix::host(address), 22, 22});
+  access.scope = normalise(std::move(access.scope));
+  if (!target.jump_hosts.empty()) access.login = target.login == "{person}" ? person : target.login;
+  return access;
 }
 
 Verdict decide(const Policy& policy, const Question& q) {

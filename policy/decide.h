@@ -32,6 +32,9 @@ struct Verdict {
 };
 std::string_view name(Verdict::Outcome outcome);
 
+// The target as this person would reach it: with the jump hosts' SSH.
+Access resolve(const Policy& policy, const Target& target, const std::string& person);
+
 Verdict decide(const Policy& policy, const Question& question);
 
 // Do these distinct people fill every place, each filling one? (bipartite matching)

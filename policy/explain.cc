@@ -58,6 +58,8 @@ std::vector<std::string> explain(const Policy& policy, const Question& q) {
   for (const std::string& name : verdict.access.gateways)
     for (const Prefix& pool : policy.gateways.at(name).pools)
       lines.push_back("gateway: " + name + ", address from " + pool.str());
+  for (const auto& [host, address] : verdict.access.names) lines.push_back("name: " + host + " is " + address.str());
+  if (verdict.access.nat) lines.push_back("nat: the target sees the gateway's address");
   if (verdict.access.login) lines.push_back("login: " + *verdict.access.login);
   return lines;
 }

@@ -156,7 +156,7 @@ void read_target(Policy& p, const std::string& name, TomlTable& t) {
     else
       for (const auto& [host, value] : *names->as_table()) {
         const auto address = IpAddress::parse(value.value_or(std::string()));
-        if (!address || !is_name(host.str())) t.errors().add(value, "names: a host name and one address are needed");
+        if (!address) t.errors().add(value, "names: " + address.error().message, address.error().hint);
         else target.names.emplace(std::string(host.str()), *address);
       }
   }

@@ -10,6 +10,7 @@
 
 #include "broker/base/address.h"
 #include "broker/base/error.h"
+#include "broker/base/host_names.h"
 #include "broker/base/scope.h"
 #include "broker/base/time.h"
 #include "policy/hours.h"
@@ -40,8 +41,8 @@ struct Target {
   std::string login;                  // "{person}" stands for the person; empty without jump hosts
   std::set<std::string> ssh;          // "pty", "forward", "ide", "agent", "x11"
   std::set<std::string> labels;
-  std::map<std::string, IpAddress> names;
-  bool nat = false;
+  HostNames names;                    // each an address that resolve() reaches
+  bool nat = false;                   // the target sees the gateway's address, a jump host never
 };
 
 // "group:x", "oncall:x", "person:x".

@@ -161,6 +161,8 @@ json::value render_access(const Access& access) {
                  {"gateways", array_of(access.gateways)},
                  {"jump_hosts", array_of(access.jump_hosts)}};
   if (access.login) o["login"] = *access.login;
+  if (!access.names.empty()) o["names"] = render_host_names(access.names);
+  if (access.nat) o["nat"] = true;
   return o;
 }
 
@@ -171,6 +173,8 @@ Result<Access> parse_access(const json::value& value) {
   access.login = r.optional_string("login");
   access.gateways = r.strings("gateways");
   access.jump_hosts = r.strings("jump_hosts");
+  if (const json::value* names = r.optional_value("names")) access.names = r.take(parse_host_names(*names), {});
+  access.nat = r.flag("nat");
   JITWG_TRY(r.finish());
   return access;
 }

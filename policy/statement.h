@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "broker/base/error.h"
+#include "broker/base/host_names.h"
 #include "broker/base/json.h"
 #include "broker/base/scope.h"
 #include "broker/base/session_id.h"
@@ -35,6 +36,8 @@ struct Access {
   std::optional<std::string> login;  // set exactly when there is a jump host
   std::vector<std::string> gateways;
   std::vector<std::string> jump_hosts;
+  HostNames names = {};
+  bool nat = false;  // the target sees the gateway's address
   bool operator==(const Access&) const = default;
 };
 json::value render_access(const Access& access);

@@ -182,6 +182,14 @@ bool JsonObject::boolean(std::string_view key) {
   return false;
 }
 
+bool JsonObject::flag(std::string_view key) {
+  const json::value* v = find(key, false);
+  if (!v) return false;
+  const bool set = v->is_bool() && v->get_bool();
+  if (!set) wrong_type(key, "true, or left out");
+  return set;
+}
+
 std::vector<std::string> JsonObject::strings(std::string_view key) {
   std::vector<std::string> texts;
   const json::value* v = find(key, true);

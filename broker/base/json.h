@@ -36,6 +36,7 @@ class JsonObject {
   std::string string(std::string_view key);  // mandatory; empty after a failure
   int64_t integer(std::string_view key);
   bool boolean(std::string_view key);
+  bool flag(std::string_view key);  // false when absent; `false` in writing is refused: unset is left out
   std::vector<std::string> strings(std::string_view key);
   const json::value* value(std::string_view key);           // mandatory, any type; never null on success
   std::optional<std::string> optional_string(std::string_view key);  // absent or a string

@@ -84,6 +84,8 @@ Result<void> keep_issued(Change& change, const SessionId& id, const Issued& issu
   // is what holds.
   session.access.scope = issued.grant.scope;
   session.access.login = issued.grant.login;
+  session.access.names = issued.grant.names;
+  session.access.nat = issued.grant.nat;
   session.access.jump_hosts.clear();
   for (const GrantJumpHost& host : issued.grant.jump_hosts)
     session.access.jump_hosts.push_back(host.name);

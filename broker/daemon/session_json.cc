@@ -64,6 +64,7 @@ Result<json::value> session_json(store::Tx& tx, const store::Session& session) {
                       {"jump_hosts", array_of(session.access.jump_hosts)},
                       {"address", nullptr},
                       {"scope", array_of(render_scope(session.access.scope))},
+                      {"names", nullptr},
                       {"wg_public_key", session.wg_public_key},
                       {"serial", nullptr},
                       {"requested_at", render_time(session.requested_at)},
@@ -73,6 +74,7 @@ Result<json::value> session_json(store::Tx& tx, const store::Session& session) {
                       {"break_glass", false},
                       {"approvals", approvals_json(decisions)},
                       {"evidence", evidence_json(session, reports)}};
+  if (!session.access.names.empty()) object["names"] = render_host_names(session.access.names);
   if (session.close_reason) object["close_reason"] = name(*session.close_reason);
   if (session.grant) {
     JITWG_ASSIGN(const Grant grant, parse_grant(session.grant->body));

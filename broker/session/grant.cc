@@ -71,6 +71,7 @@ Result<void> check(const Grant& g) {
   if (g.scope.empty()) return fail(Code::bad_value, "grant: empty scope");
   if (g.scope.size() > 2 * limits::kScopeEntries) return fail(Code::bad_value, "grant: scope over the limit");
   if (g.not_before >= g.not_after) return fail(Code::bad_value, "grant: it ends before it begins");
+  JITWG_TRY(check_host_names(g.names, g.scope));
   return check_wireguard_key(g.wg_public_key);
 }
 
@@ -103,6 +104,8 @@ std::string render_grant(const Grant& g) {
   o["policy_sha256"] = g.policy_sha256;
   if (g.incident) o["incident"] = *g.incident;
   o["break_glass"] = g.break_glass;
+  if (!g.names.empty()) o["names"] = render_host_names(g.names);
+  if (g.nat) o["nat"] = true;
   return render_json(o);
 }
 
@@ -137,6 +140,8 @@ Result<Grant> parse_grant(std::string_view body) {
   g.policy_sha256 = reader.string("policy_sha256");
   g.incident = reader.optional_string("incident");
   g.break_glass = reader.boolean("break_glass");
+  if (const json::value* names = reader.optional_value("names")) g.names = reader.take(parse_host_names(*names), {});
+  g.nat = reader.flag("nat");
   JITWG_TRY(reader.finish());
   JITWG_TRY(check(g));
   return g;

@@ -8,6 +8,7 @@
 
 #include "broker/base/address.h"
 #include "broker/base/error.h"
+#include "broker/base/host_names.h"
 #include "broker/base/scope.h"
 #include "broker/base/session_id.h"
 #include "broker/base/time.h"
@@ -49,6 +50,8 @@ struct Grant {
   std::string policy_sha256;
   std::optional<std::string> incident;
   bool break_glass = false;
+  HostNames names = {};  // of addresses in the scope
+  bool nat = false;      // the gateway gives its own address to all that the target sees, never to a jump host's SSH
 
   bool operator==(const Grant&) const = default;
 };

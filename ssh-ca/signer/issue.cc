@@ -47,7 +47,7 @@ Result<json::value> issue(const Permit& permit, const std::string& gateway_name,
               .login = permit.access.login, .wg_public_key = request.wg_public_key, .address = addresses,
               .scope = permit.access.scope, .gateway = {gateway.name, gateway.wireguard_key, gateway.endpoint},
               .not_before = now, .not_after = now + permit.duration, .policy_sha256 = realm.policy.digest,
-              .incident = request.incident};
+              .incident = request.incident, .names = permit.access.names, .nat = permit.access.nat};
   for (const std::string& name : permit.access.jump_hosts) {
     const JumpHost& host = realm.policy.jump_hosts.at(name);
     GrantJumpHost entry{name, host.addresses, {}};

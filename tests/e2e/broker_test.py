@@ -67,6 +67,23 @@ def test_one_access_from_request_to_closed(realm):
     assert code(realm.post(f"/v1/sessions/{session}/activate", token=token)) == (410, "session_ended")
 
 
+def test_names_and_nat_go_from_policy_into_the_grant(realm):
+    realm.node("gw1"), realm.node("jump1")
+    names = {"web1.lab.example": "10.60.10.7"}
+    document, session, token = realm.request(target="net")
+    assert realm.post("/v1/statements", document)[1]["names"] == names
+    status, opened = realm.post(f"/v1/sessions/{session}/activate", token=token)
+    assert status == 200, opened
+    grant = json.loads(base64.b64decode(opened["grant"]["body"]))
+    assert (grant["names"], grant["nat"], opened["session"]["names"]) == (names, True, names)
+
+    session, token = realm.approved()
+    status, opened = realm.post(f"/v1/sessions/{session}/activate", token=token)
+    assert status == 200, opened
+    assert not {"names", "nat"} & set(json.loads(base64.b64decode(opened["grant"]["body"]))), "left out when unset"
+    assert opened["session"]["names"] is None
+
+
 def test_waiting_answers_as_soon_as_somebody_decides(realm):
     document, session, token = realm.request()
     realm.post("/v1/statements", document)

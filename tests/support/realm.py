@@ -51,6 +51,8 @@ ssh = ["pty"]
 [targets.net]
 gateways = ["gw1"]
 scope = ["tcp 10.60.10.0/24:443"]
+names = {{ "web1.lab.example" = "10.60.10.7" }}
+nat = true
 [[rule]]
 name = "platform reaches the database"
 who = [{who}]

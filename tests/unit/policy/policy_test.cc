@@ -48,6 +48,8 @@ TEST(Policy, DecidesAsWritten) {
   EXPECT_EQ(v.approvers, std::set<std::string>{"carol"});
   EXPECT_EQ(render_scope(v.access.scope), (std::vector<std::string>{"tcp 10.60.0.5:22", "tcp 10.60.10.20:5432"}));
   EXPECT_EQ(v.access.login, "alice");
+  EXPECT_EQ(v.access.names, (HostNames{{"db1.prod.example", *IpAddress::parse("10.60.10.20")}}));
+  EXPECT_FALSE(v.access.nat);
   EXPECT_EQ(ask("alice", "db-prod", "91m").denial->code, Code::duration_over_limit);
   EXPECT_EQ(ask("alice", "db-prof").denial->code, Code::unknown_target);
   EXPECT_EQ(ask("alice", "db-prof").denial->hint, "did you mean \"db-prod\"?");
@@ -85,6 +87,15 @@ TEST(Policy, ErrorsNameLineReasonAndRemedy) {
       {"approvers = [\"carol\"]                  #", "approvers = [\"bob\"] #", "other approvers: carol"},
       {"during = \"incident\"", "during = \"night\"", "during = \"incident\""},
       {"192.0.2.10:51820", "gw.example:51820", "no address:port"},
+      {"\"db1.prod.example\" =", "\"db1.prod.example bank.example\" =", "is no host name"},
+      {"\"db1.prod.example\" =", "\"DB1\" =", "is no host name"},
+      {"\"db1.prod.example\" =", "\"localhost\" =", "is no host name"},
+      {"= \"10.60.10.20\" }", "= \"10.60.10.21\" }", "names 10.60.10.21, which the scope does not reach"},
+      {"= \"10.60.10.20\" }", "= \"db2\" }", "names: "},
+      {"= \"10.60.10.20\" }", "= 7 }", "names: "},
+      {"[targets.mgmt]\n", "[targets.mgmt]\nnames = { \"db1.prod.example\" = \"10.60.10.21\" }\n",
+       "db1.prod.example is 10.60.10.21 here and 10.60.10.20 in targets.db-prod"},
+      {"[targets.mgmt]\n", "[targets.mgmt]\nnat = \"yes\"\n", "nat"},
   };
   for (const auto& c : kCases) {
     const std::string said = problem(with(c.from, c.to));
@@ -126,6 +137,12 @@ TEST(Policy, PoolsThatWouldSendAnswersTheWrongWayAreRefused) {
     const std::string said = problem(with_second_gateway(c.line));
     EXPECT_NE(said.find(c.says), std::string::npos) << c.line << ": " << said;
   }
+}
+
+TEST(Policy, NamesReachJumpHostsAndAgreeBetweenTargets) {
+  EXPECT_EQ(problem(with("\"10.60.10.20\" }", "\"10.60.10.20\", \"jump1.example\" = \"10.60.0.5\" }")), "ok");
+  EXPECT_EQ(problem(with("[targets.mgmt]\n", "[targets.mgmt]\nnames = { \"db1.prod.example\" = \"10.60.10.20\" }\n")), "ok");
+  EXPECT_TRUE(load_policy(with("[targets.mgmt]\n", "[targets.mgmt]\nnat = true\n"), "p.toml")->targets.at("mgmt").nat);
 }
 
 TEST(Policy, PlacesAreFilledByDistinctPeople) {

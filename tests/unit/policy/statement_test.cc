@@ -29,7 +29,7 @@ std::string replaced(std::string text, const std::string& from, const std::strin
 TEST(Statement, EveryKindComesBackAsItWas) {
   const RequestStatement r = request();
   const StatementHead head{"lab-1", "carol", kNow, std::string(32, 'c')};
-  const Access access{*parse_scope({"tcp 10.60.10.20:5432"}), "alice", {"gw1"}, {"jump1"}};
+  const Access access{*parse_scope({"tcp 10.60.10.20:5432"}), "alice", {"gw1"}, {"jump1"}, {{"db1", *IpAddress::parse("10.60.10.20")}}, true};
   for (const Statement& s : {Statement(r), Statement(DecisionStatement{head, r.session, std::string(64, 'd'), Choice::deny, access, Seconds(60), "no"}),
                              Statement(RevokeStatement{head, r.session, "done"}), Statement(LoginStatement{head, std::string(64, 'e'), Seconds(60)})}) {
     const auto back = parse_statement(render_statement(s));

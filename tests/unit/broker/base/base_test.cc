@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "broker/base/encoding.h"
+#include "broker/base/host_names.h"
 #include "broker/base/json.h"
 #include "broker/base/scope.h"
 #include "broker/base/session_id.h"
@@ -95,6 +96,49 @@ TEST(Json, ObjectsAreReadWhole) {
   missing.string("b");
   missing.string("n");
   EXPECT_EQ(missing.finish().error().message, "thing: \"b\" is missing");
+
+  const json::value flags = *parse_json(R"({"set":true,"unset":false})", 1000);
+  JsonObject strict(flags, "thing");
+  EXPECT_TRUE(strict.flag("set"));
+  EXPECT_FALSE(strict.flag("absent"));
+  EXPECT_TRUE(strict.ok());
+  EXPECT_FALSE(strict.flag("unset"));
+  EXPECT_EQ(strict.finish().error().code, Code::bad_value) << "what is unset is left out";
+}
+
+TEST(HostNames, AreWhatHostsFilesMayHold) {
+  for (const char* good : {"db1.prod.example", "db1", "3com", "x--y.z9", "xn--bcher-kva.example"}) EXPECT_TRUE(is_host_name(good)) << good;
+  const std::string label(63, 'a');
+  EXPECT_TRUE(is_host_name(label + "." + label + "." + label + "." + std::string(61, 'a')));
+  EXPECT_FALSE(is_host_name(label + "." + label + "." + label + "." + std::string(62, 'a'))) << "254 bytes";
+  for (const std::string& bad : {std::string(), std::string("."), std::string("db1."), std::string(".db1"), std::string("a..b"),
+                                 std::string("-a"), std::string("a-"), std::string("DB1"), std::string("a b"), std::string("a\tb"),
+                                 std::string("a\nb"), std::string("a#b"), std::string("a\0b", 3), std::string("a_b"),
+                                 std::string("dé"), std::string("*.example"), std::string(64, 'a'), std::string("10"),
+                                 std::string("10.1"), std::string("10.60.10.20"), std::string("0x0a000001"), std::string("fd00::1"),
+                                 std::string("localhost"), std::string("db.localhost")})
+    EXPECT_FALSE(is_host_name(bad)) << bad;
+}
+
+TEST(HostNames, NameOnlyWhatTheScopeReaches) {
+  const Scope scope = *parse_scope({"tcp 10.60.10.0/24:22", "icmp fd00::1"});
+  const auto check = [&](const HostNames& names) {
+    const auto checked = check_host_names(names, scope);
+    return checked ? std::string("ok") : checked.error().message;
+  };
+  EXPECT_EQ(check({}), "ok");
+  EXPECT_EQ(check({{"db", *IpAddress::parse("10.60.10.20")}, {"six", *IpAddress::parse("fd00::1")}}), "ok");
+  EXPECT_NE(check({{"db", *IpAddress::parse("10.60.11.20")}}).find("does not reach"), std::string::npos);
+  HostNames many;
+  for (int i = 0; i < 200; ++i) many["host-with-a-long-name-" + std::to_string(i)] = *IpAddress::parse("10.60.10.20");
+  EXPECT_NE(check(many).find("bytes"), std::string::npos);
+}
+
+TEST(HostNames, JsonBothWays) {
+  const HostNames names{{"db", *IpAddress::parse("10.60.10.20")}, {"six", *IpAddress::parse("fd00::1")}};
+  EXPECT_EQ(*parse_host_names(render_host_names(names)), names);
+  for (const char* bad : {"{}", "[]", "null", R"({"db":"10.60.010.20"})", R"({"db":["10.60.10.20"]})", R"({"a b":"10.60.10.20"})"})
+    EXPECT_FALSE(parse_host_names(parse_json(bad, 1000).value_or(json::value()))) << bad;
 }
 
 TEST(Encoding, OneValueOneSpelling) {

@@ -34,6 +34,17 @@ TEST(Grant, ComesBackAsItWas) {
   EXPECT_EQ(*back, g);
 }
 
+TEST(Grant, CarriesNatAndNamesOnlyWhenTheyAreSet) {
+  Grant g = sample();
+  EXPECT_EQ(render_grant(g).find("\"nat\""), std::string::npos) << "as a signer wrote it that knew neither";
+  EXPECT_EQ(render_grant(g).find("\"names\""), std::string::npos);
+  g.nat = true;
+  g.names = {{"db1.prod.example", *IpAddress::parse("10.60.10.20")}, {"jump1", *IpAddress::parse("10.60.0.5")}};
+  const auto back = parse_grant(render_grant(g));
+  ASSERT_TRUE(back) << back.error().render();
+  EXPECT_EQ(*back, g);
+}
+
 TEST(Grant, OnlyTheRealmsOwnCaCounts) {
   const auto ca = ssh::PrivateKey::generate(), other = ssh::PrivateKey::generate();
   const auto code = [&](const ssh::SignedDocument& d, std::string_view realm = "lab-1") {
@@ -65,6 +76,10 @@ TEST(Grant, RefusesWhatNoSignerWouldWrite) {
   EXPECT_TRUE(refused([](Grant& g) { g.not_after = g.not_before; }));
   EXPECT_TRUE(refused([](Grant& g) { g.wg_public_key = base64_encode(std::string(32, '\0')); }));
   EXPECT_TRUE(refused([](Grant& g) { g.person = "al ice"; }));
+  EXPECT_TRUE(refused([](Grant& g) { g.names = {{"db1\n10.0.0.1 bank.example", *IpAddress::parse("10.60.10.20")}}; }));
+  EXPECT_TRUE(refused([](Grant& g) { g.names = {{"db1", *IpAddress::parse("10.60.10.21")}}; })) << "out of scope";
+  for (const char* more : {"\"names\":{}", "\"names\":null", "\"nat\":false", "\"nat\":1", "\"NAT\":true"})
+    EXPECT_FALSE(parse_grant(render_grant(sample()).insert(1, std::string(more) + ","))) << more;
   std::string text = render_grant(sample());
   EXPECT_FALSE(parse_grant(text.replace(text.find("\"not_after\""), 11, "\"not_afteR\"")));
 }

@@ -125,6 +125,8 @@ TEST_F(SignerTest, DecisionsItDoesNotBelieve) {
   EXPECT_EQ(with_decision([](auto& d) { d.access.scope = *parse_scope({"tcp 10.60.10.20:5432"}); }), "scope_changed");
   EXPECT_EQ(with_decision([](auto& d) { d.access.login = "root"; }), "scope_changed");
   EXPECT_EQ(with_decision([](auto& d) { d.access.jump_hosts.clear(); }), "scope_changed");
+  EXPECT_EQ(with_decision([](auto& d) { d.access.names["db1.prod.example"] = *IpAddress::parse("10.60.0.5"); }), "scope_changed");
+  EXPECT_EQ(with_decision([](auto& d) { d.access.nat = true; }), "scope_changed");
   EXPECT_EQ(with_decision([](auto& d) { d.head.at = kNow - Seconds(301); }), "bad_order");
   EXPECT_EQ(with_decision([](auto& d) { d.head.at = kNow + Seconds(301); }), "clock");
   EXPECT_EQ(with_decision([](auto& d) { d.duration = Seconds(9); }), "bad_value");
