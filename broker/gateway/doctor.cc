@@ -93,8 +93,9 @@ Findings examine_network(const InterfaceSettings& settings) {
     const auto routed = has_route(settings.name, pool);
     if (routed && *routed)
       found.push_back(ok("return_route", "here " + pool.str() +
-                                             " leads into the tunnel; every target must route it "
-                                             "back to this host (ip route get, on the target)"));
+                                             " leads into the tunnel; jump hosts, and targets "
+                                             "without `nat = true`, must route it back to this "
+                                             "host (ip route get, there)"));
     else
       found.push_back(problem(
           "return_route", "no route of the main table leads " + pool.str() + " to " + settings.name,

@@ -203,7 +203,8 @@ void Gateway::tell(const Grant& grant, const Outcome& outcome, const Peer* befor
     // Found open at start: the process before this one told it.
     if (!open_.insert(grant.session).second || before != nullptr) return;
     event.text = "tunnel of " + grant.person + " to " + grant.target + " opened until " +
-                 render_time(grant.not_after);
+                 render_time(grant.not_after) +
+                 (grant.nat ? "; the target sees this gateway's address" : "");
   } else if (outcome.state == Outcome::State::closed) {
     if (open_.erase(grant.session) == 0 && before == nullptr) return;
     event.name = EventName::tunnel_closed;

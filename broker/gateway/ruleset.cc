@@ -25,14 +25,20 @@ add set inet jitwg icmp4 { type ipv4_addr . ipv4_addr; flags timeout; counter; }
 add set inet jitwg icmp6 { type ipv6_addr . ipv6_addr; flags timeout; counter; }
 add set inet jitwg icmp_range4 { type ipv4_addr . ipv4_addr; flags interval,timeout; counter; }
 add set inet jitwg icmp_range6 { type ipv6_addr . ipv6_addr; flags interval,timeout; counter; }
+add set inet jitwg nat4 { type ipv4_addr; flags timeout; counter; }
+add set inet jitwg nat6 { type ipv6_addr; flags timeout; counter; }
+add set inet jitwg direct4 { type ipv4_addr . ipv4_addr . inet_proto . inet_service; flags timeout; counter; }
+add set inet jitwg direct6 { type ipv6_addr . ipv6_addr . inet_proto . inet_service; flags timeout; counter; }
 
 add chain inet jitwg forward { type filter hook forward priority filter - 10; policy accept; }
 add chain inet jitwg input { type filter hook input priority filter - 10; policy accept; }
+add chain inet jitwg postrouting { type nat hook postrouting priority srcnat - 10; policy accept; }
 add chain inet jitwg from_tunnel
 add chain inet jitwg to_tunnel
 add chain inet jitwg errors
 flush chain inet jitwg forward
 flush chain inet jitwg input
+flush chain inet jitwg postrouting
 flush chain inet jitwg from_tunnel
 flush chain inet jitwg to_tunnel
 flush chain inet jitwg errors
@@ -71,6 +77,13 @@ add rule inet jitwg errors icmp type { destination-unreachable, time-exceeded, p
 add rule inet jitwg errors icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } ct original ip6 saddr . ct original ip6 daddr . ct original protocol . ct original proto-dst @scope6 accept
 add rule inet jitwg errors icmp type { destination-unreachable, time-exceeded, parameter-problem } ct original ip saddr . ct original ip daddr . ct original protocol . ct original proto-dst @range4 accept
 add rule inet jitwg errors icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } ct original ip6 saddr . ct original ip6 daddr . ct original protocol . ct original proto-dst @range6 accept
+
+# Targets with `nat = true` see an address of the gateway. Only what `forward` let through comes here, and of each flow
+# the first packet alone: the rest follows it, and ends in `forward`.
+add rule inet jitwg postrouting iifname "@IF@" ip saddr . ip daddr . meta l4proto . th dport @direct4 accept
+add rule inet jitwg postrouting iifname "@IF@" ip6 saddr . ip6 daddr . meta l4proto . th dport @direct6 accept
+add rule inet jitwg postrouting iifname "@IF@" ip saddr @nat4 masquerade
+add rule inet jitwg postrouting iifname "@IF@" ip6 saddr @nat6 masquerade
 )";
 
 }  // namespace

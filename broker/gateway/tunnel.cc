@@ -11,6 +11,8 @@ namespace {
 
 using netfilter::Key;
 
+constexpr uint16_t kSshPort = 22;
+
 IpAddress last_of(const Prefix& prefix) {
   IpAddress last = prefix.address;
   for (int bit = prefix.length; bit < prefix.address.bits(); ++bit)
@@ -39,6 +41,20 @@ Element element_of(const IpAddress& from, const ScopeEntry& entry, const Session
   element.comment = session.str();
   element.remaining = remaining;
   return element;
+}
+
+// For `nat`: all that comes from the inner addresses, but for the jump hosts' SSH: its certificate is bound to the
+// inner address, which sshd must therefore see.
+void add_nat(const Grant& grant, Millis remaining, std::vector<Element>& elements) {
+  const std::string& session = grant.session.str();
+  for (const Prefix& from : grant.address) {
+    const std::string family = from.address.family == 4 ? "4" : "6";
+    elements.push_back({"nat" + family, Key().address(from.address).bytes(), "", session, remaining});
+    for (const GrantJumpHost& jump : grant.jump_hosts)
+      for (const IpAddress& to : jump.addresses)
+        if (to.family == from.address.family)
+          elements.push_back({"direct" + family, key_of(from.address, to, {}, kSshPort), "", session, remaining});
+  }
 }
 
 }  // namespace
@@ -116,7 +132,10 @@ Result<Tunnel> make_tunnel(const Grant& grant, Millis remaining) {
     for (const Prefix& from : tunnel.addresses)
       if (from.address.family == entry.destination.address.family)
         tunnel.elements.push_back(element_of(from.address, entry, grant.session, remaining));
+  if (grant.nat) add_nat(grant, remaining, tunnel.elements);
   std::sort(tunnel.elements.begin(), tunnel.elements.end());
+  // Two jump hosts may share an address; the kernel takes an element once.
+  tunnel.elements.erase(std::unique(tunnel.elements.begin(), tunnel.elements.end()), tunnel.elements.end());
   return tunnel;
 }
 

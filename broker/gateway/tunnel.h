@@ -16,9 +16,10 @@ using netfilter::Millis;
 
 // The sets of the gateway's table. Exact tuples stand in hash sets, where one is found and deleted
 // in microseconds; segments and port ranges in interval sets. ICMP echo has no port, so it has sets
-// of its own.
+// of its own. nat: inner addresses whose packets leave with the gateway's own; direct: but these.
 inline constexpr const char* kSets[] = {"scope4", "scope6", "range4",      "range6",
-                                        "icmp4",  "icmp6",  "icmp_range4", "icmp_range6"};
+                                        "icmp4",  "icmp6",  "icmp_range4", "icmp_range6",
+                                        "nat4",   "nat6",   "direct4",     "direct6"};
 
 struct Tunnel {
   SessionId session;

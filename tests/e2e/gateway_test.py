@@ -172,6 +172,15 @@ s = socket.socket(socket.{'AF_INET6' if ':' in address else 'AF_INET'}, socket.S
 s.settimeout({timeout}); s.connect(('{address}', {port})); s.send(b'x'); sys.exit(s.recv(9) != b'x')"""
         return self.person.run(["python3", "-c", code], check=False).returncode == 0
 
+    def source_at(self, kind, address, port):
+        """Whom does the service there see? None when it does not answer."""
+        code = f"""
+import socket
+s = socket.socket(socket.{'AF_INET6' if ':' in address else 'AF_INET'}, socket.SOCK_{'STREAM' if kind == 'tcp' else 'DGRAM'})
+s.settimeout(2); s.connect(('{address}', {port})); s.send(b'who'); print(s.recv(64).decode())"""
+        done = self.person.run(["python3", "-c", code], check=False)
+        return done.stdout.strip() if done.returncode == 0 else None
+
     def refused(self, address, port):
         """Does UDP to there come back as port unreachable?"""
         code = f"""
@@ -269,6 +278,90 @@ def test_segment_and_port_range(world):
     assert not world.reaches("tcp", INSIDE, 2001)
     assert not world.reaches("udp", INSIDE6, 2002)
     assert not world.reaches("udp", INSIDE, 2001)
+
+
+JUMP, JUMP6 = "10.60.0.5", "fd00:60:0:5::5"
+
+
+@pytest.fixture
+def site(world):
+    """A site whose target knows no way back to the pool; the jump host does."""
+    jump = netns.Host("jump")
+    netns.connect(world.gw, ["10.60.0.1/24", "fd00:60:0:5::1/64"], jump, [f"{JUMP}/24", f"{JUMP6}/64"], "lan1")
+    jump.run("ip route add 10.90.0.0/16 via 10.60.0.1")
+    jump.run("ip route add fd00:90::/64 via fd00:60:0:5::1")
+    world.inside.run("ip route del default via 10.60.10.1")
+    world.inside.run("ip route del fd00:90::/64 via fd00:60::1")
+    service = jump.popen(["python3", PEER, "serve", "22", "5432"], stdout=subprocess.PIPE)
+    assert service.stdout.readline() == "ready\n"
+    world.jump_hosts = {"login": "alice", "serial": "1", "certificate_sha256": "0" * 64, "jump_hosts": [
+        {"name": "jump1", "addresses": [JUMP, JUMP6], "host_keys": [open(world.path("ca.pub")).read().rsplit(" ", 1)[0]]}]}
+    yield world
+    jump.close()
+    service.wait(10)
+
+
+def tunnel_to_site(site, n):
+    site.tunnel(n)
+    site.person.run(f"ip route add 10.60.0.0/24 dev jw{n} src 10.90.0.{n}")
+    site.person.run(f"ip -6 route add fd00:60:0:5::/64 dev jw{n} src fd00:90::{n}")
+
+
+# The target's own scope covers the jump host, as a segment may.
+SITE_SCOPE = ["tcp 10.60.0.0/16:22,5432", f"udp {INSIDE}:2001,2009", f"icmp {INSIDE}", "tcp [fd00:60::/32]:22,5432", f"icmp {INSIDE6}"]
+
+
+def test_nat_gives_the_target_the_gateways_address_and_the_jump_host_the_inner_one(site):
+    site.grant(1, SITE_SCOPE, nat=True, **site.jump_hosts)
+    site.grant(2, SITE_SCOPE, **site.jump_hosts)
+    site.start()
+    site.wait_open(1, 2)
+    tunnel_to_site(site, 1)
+    assert site.source_at("tcp", INSIDE, 5432) == "10.60.10.1"
+    assert site.source_at("udp", INSIDE, 2001) == "10.60.10.1"
+    assert site.source_at("tcp", INSIDE6, 5432) == "fd00:60::1"
+    assert site.pings(INSIDE) and site.pings(INSIDE6)
+    assert site.refused(INSIDE, 2009), "errors find their way back too"
+    # sshd must see the address that the certificate is bound to; another service on that host is part of the target.
+    assert site.source_at("tcp", JUMP, 22) == "10.90.0.1"
+    assert site.source_at("tcp", JUMP6, 22) == "fd00:90::1"
+    assert site.source_at("tcp", JUMP, 5432) == "10.60.0.1"
+    assert not site.reaches("tcp", INSIDE, 5433), "it widens nothing"
+    assert site.inside.run("ping -c1 -W1 10.90.0.1", check=False).returncode != 0
+
+    site.person.run("ip link del jw1")
+    tunnel_to_site(site, 2)
+    assert site.source_at("tcp", JUMP, 22) == "10.90.0.2"
+    assert site.source_at("tcp", JUMP, 5432) == "10.90.0.2", "without nat nobody's address changes"
+    assert site.source_at("tcp", INSIDE, 5432) is None, "and a target without a return route does not answer"
+
+
+def test_a_nat_flow_ends_with_its_session_and_survives_all_else(site):
+    site.grant(1, SITE_SCOPE, nat=True, **site.jump_hosts)
+    site.start()
+    site.wait_open(1)
+    tunnel_to_site(site, 1)
+    flow = site.talk("tcp", INSIDE, 5432)
+    site.restart()
+    assert flow.runs()
+    site.gw.run("nft flush ruleset")
+    assert flow.runs(), "the chains came back, and with them the translation"
+    assert site.source_at("tcp", INSIDE, 5432) == "10.60.10.1"
+    site.stop()
+    end = site.grant(1, SITE_SCOPE, seconds=15, nat=True, **site.jump_hosts)
+    site.start()
+    wait_for(lambda: re.search(r"expires 1?\ds", site.gw.run("nft list set inet jitwg nat4").stdout), "the new end in the kernel")
+    site.stop(signal.SIGKILL)
+    assert end - 1 < flow.stopped(30) < end + 1, "by the kernel's timeout alone"
+    assert site.source_at("tcp", INSIDE, 5432) is None
+    assert site.elements(1) == []
+
+
+def test_nat_that_is_written_and_off_is_no_grant(world):
+    world.grant(1, [f"tcp {INSIDE}:5432"], nat=False)
+    world.grant(2, [f"tcp {INSIDE}:5432"])
+    world.start()
+    world.wait_open(2)
 
 
 def test_no_gateway_service_and_nobody_reaches_a_person(world):

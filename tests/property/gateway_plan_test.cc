@@ -26,6 +26,8 @@ class World {
     if (chance(30)) scope.push_back("tcp 10.60.10.0/24:22-" + std::to_string(22 + number(3)));
     if (chance(20)) scope.push_back("icmp fd00::1");
     Grant g = grant(n, scope);
+    g.nat = chance(30);
+    if (chance(50)) g.jump_hosts = {{"jump1", {*IpAddress::parse("10.60.0.5")}, {}}};
     if (chance(15)) g.address = grant(1 + number(12)).address;  // somebody else's
     if (chance(10)) g.wg_public_key = grant(1 + number(12)).wg_public_key;
     g.not_before = kNow - Seconds(number(100));

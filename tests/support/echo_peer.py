@@ -1,6 +1,6 @@
 """A talkative client and its service, for asking whether packets still pass. Run as a program.
 
-serve PORT…             TCP and UDP on all addresses: sends back what comes.
+serve PORT…             TCP and UDP on all addresses: sends back what comes; to "who" the address it came from.
 talk tcp|udp ADDR PORT  one numbered line every 50 ms; prints each answer, flushed; never gives up.
 """
 
@@ -8,6 +8,10 @@ import selectors
 import socket
 import sys
 import time
+
+
+def answer(data, peer):
+    return peer[0].removeprefix("::ffff:").encode() if data == b"who" else data
 
 
 def serve(ports):
@@ -29,14 +33,14 @@ def serve(ports):
                 selector.register(s.accept()[0], selectors.EVENT_READ, False)
             elif s.type == socket.SOCK_DGRAM:
                 data, peer = s.recvfrom(2048)
-                s.sendto(data, peer)
+                s.sendto(answer(data, peer), peer)
             else:
                 try:
                     data = s.recv(2048)
                 except OSError:
                     data = b""
                 if data:
-                    s.send(data)
+                    s.send(answer(data, s.getpeername()))
                 else:
                     selector.unregister(s)
                     s.close()

@@ -30,6 +30,34 @@ TEST(Plan, OpensOneSession) {
   EXPECT_TRUE(p.remove_peers.empty() && p.remove_elements.empty());
 }
 
+TEST(Plan, NatIsForTheTargetAndNeverForAJumpHost) {
+  Grant g = grant(1, {"tcp 10.60.0.0/16:22",
+                      "tcp 10.60.0.5:22"});  // the target's own scope covers the jump host
+  const size_t without = open_tunnel(g).elements.size();
+  g.jump_hosts = {{"jump1", {*IpAddress::parse("10.60.0.5"), *IpAddress::parse("fd00:60::5")}, {}},
+                  {"jump2", {*IpAddress::parse("10.60.0.5")}, {}}};  // two names of one machine
+  EXPECT_EQ(open_tunnel(g).elements.size(), without) << "without nat nothing of it";
+  g.nat = true;
+  std::map<std::string, std::string> found;
+  for (const Element& element : open_tunnel(g).elements) {
+    found[element.set] = element.key;
+    EXPECT_EQ(element.comment, id(1).str());
+    EXPECT_EQ(element.remaining, Millis(1800'000));
+  }
+  using netfilter::Key;
+  const IpAddress four = *IpAddress::parse("10.90.0.1"), six = *IpAddress::parse("fd00:90::1");
+  EXPECT_EQ(found["nat4"], Key().address(four).bytes());
+  EXPECT_EQ(found["nat6"], Key().address(six).bytes());
+  EXPECT_EQ(
+      found["direct4"],
+      Key().address(four).address(*IpAddress::parse("10.60.0.5")).protocol(6).port(22).bytes());
+  EXPECT_EQ(
+      found["direct6"],
+      Key().address(six).address(*IpAddress::parse("fd00:60::5")).protocol(6).port(22).bytes());
+  EXPECT_EQ(open_tunnel(g).elements.size(), without + 4);
+  EXPECT_TRUE(closed_tunnel(g).elements.empty());
+}
+
 TEST(Plan, NothingToDo) {
   const Tunnel tunnel = open_tunnel(grant(1));
   EXPECT_TRUE(plan({tunnel}, kernel_with({tunnel}), pools()).empty());

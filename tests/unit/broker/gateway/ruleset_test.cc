@@ -30,10 +30,14 @@ TEST(Ruleset, TheKernelTakesItAndEveryElement) {
   }
   auto table = netfilter::Table::open(kTable);
   ASSERT_TRUE(table);
-  const Tunnel tunnel = sample::open_tunnel(
+  Grant grant =
       sample::grant(1, {"tcp 10.60.10.20:5432", "udp [fd00::1]:53", "tcp 10.60.0.0/16:22",
                         "tcp 10.60.10.0/24:20-30", "udp [fd00::/64]:1000-1010", "icmp 10.60.10.20",
-                        "icmp fd00::9", "icmp 172.16.0.0/12", "icmp fd01::/64"}));
+                        "icmp fd00::9", "icmp 172.16.0.0/12", "icmp fd01::/64"});
+  grant.nat = true;
+  grant.jump_hosts = {
+      {"jump1", {*IpAddress::parse("10.60.0.5"), *IpAddress::parse("fd00:60::5")}, {}}};
+  const Tunnel tunnel = sample::open_tunnel(grant);
   const auto added = table->change({}, tunnel.elements);
   ASSERT_TRUE(added) << added.error().render();
   std::vector<Element> seen;
