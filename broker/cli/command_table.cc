@@ -113,6 +113,18 @@ std::vector<Command> make_commands() {
        1,
        run_ssh,
        true},
+      {"names",
+       "ID",
+       "print a live session's host names as lines for /etc/hosts",
+       "From the signed grant, checked again, and nothing else; the broker is not asked. Each line "
+       "ends in the "
+       "session's ID,\n"
+       "so that it can be found and removed.",
+       "jitwg names 9c41d2 | sudo tee -a /etc/hosts",
+       {},
+       1,
+       1,
+       run_names},
       {"return",
        "ID",
        "end your session; before activation: cancel the request",

@@ -16,6 +16,7 @@ Result<int> run_activate(Context& context);
 Result<int> run_up(Context& context);
 Result<int> run_down(Context& context);
 Result<int> run_ssh(Context& context);
+Result<int> run_names(Context& context);
 Result<int> run_return(Context& context);
 Result<int> run_revoke(Context& context);
 Result<int> run_list(Context& context);

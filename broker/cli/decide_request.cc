@@ -55,6 +55,8 @@ std::string describe_question(const Question& q, const std::optional<Seconds>& s
        {"asked", local_time(q.request.head.at) + ", " + time_since(q.request.head.at, now)},
        {"target", q.request.target},
        {"scope", join(render_scope(q.access.scope), "; ")},
+       {"names", describe_names(q.access.names)},
+       {"nat", q.access.nat ? "the target sees the gateway's address" : ""},
        {"login", q.access.login.value_or("none")},
        {"gateways", join(q.access.gateways, ", ")},
        {"jump hosts", q.access.jump_hosts.empty() ? "none" : join(q.access.jump_hosts, ", ")},

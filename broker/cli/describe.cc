@@ -34,6 +34,12 @@ std::string render_fields(const std::vector<std::pair<std::string, std::string>>
   return text;
 }
 
+std::string describe_names(const HostNames& names) {
+  std::vector<std::string> words;
+  for (const auto& [name, address] : names) words.push_back(name + " = " + address.str());
+  return join(words, "; ");
+}
+
 std::string describe_session(const SessionObject& s, WallTime now) {
   std::vector<std::pair<std::string, std::string>> fields = {
       {"session", s.session.str()},
@@ -53,6 +59,7 @@ std::string describe_session(const SessionObject& s, WallTime now) {
   if (s.not_after) fields.emplace_back("until", local_time(*s.not_after));
   fields.emplace_back("address", join(s.address, ", "));
   fields.emplace_back("scope", join(s.scope, "; "));
+  fields.emplace_back("names", describe_names(s.names));
   fields.emplace_back("login", s.login.value_or(""));
   fields.emplace_back("gateway", s.gateway.value_or(""));
   fields.emplace_back("jump hosts", join(s.jump_hosts, ", "));
@@ -83,7 +90,8 @@ std::string describe_opened(const Grant& grant, WallTime now, bool detached) {
   std::vector<std::pair<std::string, std::string>> fields = {
       {"session", id},
       {"interface", interface_name(grant.session)},
-      {"reaches", join(render_scope(grant.scope), "; ")}};
+      {"reaches", join(render_scope(grant.scope), "; ")},
+      {"names", describe_names(grant.names)}};
   if (grant.login)
     fields.emplace_back("log in", "jitwg ssh " + end + "   or   ssh jitwg-" + grant.target);
   fields.emplace_back("when done", detached ? "jitwg return " + end : "Ctrl-C gives it back");

@@ -22,6 +22,9 @@ std::string describe_files(const SessionFiles& files, const Grant& grant);
 // nothing.
 std::string who_may_approve(const Context& context, const SessionObject& session);
 
+// "db1.prod.example = 10.60.10.20; …"
+std::string describe_names(const HostNames& names);
+
 // "label: value" lines, values aligned and escaped; empty values are left out.
 std::string render_fields(const std::vector<std::pair<std::string, std::string>>& fields);
 

@@ -4,10 +4,10 @@ namespace jitwg::cli {
 namespace {
 
 constexpr const char* kKeys[] = {
-    "session",  "state",         "close_reason", "person",       "target",     "reason",
-    "ticket",   "duration",      "login",        "gateway",      "jump_hosts", "address",
-    "scope",    "wg_public_key", "serial",       "requested_at", "not_before", "not_after",
-    "incident", "break_glass",   "approvals",    "evidence"};
+    "session",   "state",    "close_reason",  "person",    "target",       "reason",
+    "ticket",    "duration", "login",         "gateway",   "jump_hosts",   "address",
+    "scope",     "names",    "wg_public_key", "serial",    "requested_at", "not_before",
+    "not_after", "incident", "break_glass",   "approvals", "evidence"};
 
 tl::unexpected<Error> off(std::string_view what) {
   return fail(Code::corrupt,
@@ -80,6 +80,9 @@ Result<SessionObject> parse(const json::value& value) {
   session.jump_hosts = texts(all, "jump_hosts");
   session.address = texts(all, "address");
   session.scope = texts(all, "scope");
+  if (!all.at("names").is_null()) {
+    JITWG_ASSIGN(session.names, parse_host_names(all.at("names")));
+  }
   JITWG_ASSIGN(session.requested_at, parse_time(*text(all, "requested_at")));
   JITWG_ASSIGN(session.not_before, time(all, "not_before"));
   JITWG_ASSIGN(session.not_after, time(all, "not_after"));

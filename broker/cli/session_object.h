@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "broker/base/host_names.h"
 #include "broker/base/json.h"
 #include "broker/base/session_id.h"
 #include "broker/base/time.h"
@@ -28,6 +29,7 @@ struct SessionObject {
   Seconds duration{};
   std::optional<std::string> ticket, login, gateway, incident;
   std::vector<std::string> jump_hosts, address, scope;
+  HostNames names;
   WallTime requested_at;
   std::optional<WallTime> not_before, not_after;
   std::vector<Approval> approvals;

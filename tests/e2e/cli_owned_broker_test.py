@@ -275,6 +275,9 @@ LIES = {
     "longer than asked": lambda g: g.update(not_after=now(301)),
     "with a command in it": lambda g: g["gateway"].update(endpoint="192.0.2.1:1\nPostUp = id"),
     "with a command as target": lambda g: g.update(target="db-prod\nPostUp = id"),
+    "with a line of its own in /etc/hosts": lambda g: g.update(names={"db1\n127.0.0.1 bank.example": "10.60.10.20"}),
+    "with a name for localhost": lambda g: g.update(names={"localhost": "10.60.10.20"}),
+    "with a name for what it does not reach": lambda g: g.update(names={"db1": "10.60.10.21"}),
     "with an option as login": lambda g: g.update(login="-oProxyCommand=id"),
 }
 
@@ -286,6 +289,72 @@ def test_a_grant_that_is_not_its_own_writes_nothing(world, lie):
     result = world.jitwg("up", world.request["session"], "--no-interface")
     assert result.returncode == 3 and error_of(result)["code"] == "foreign_grant", result.stdout
     assert world.written() == []
+
+
+def hosts_lines(world, session):
+    words = [JITWG, "names", session]
+    return subprocess.run(words, env={"PATH": os.environ["PATH"], "HOME": str(world.folder)}, text=True, capture_output=True, timeout=30)
+
+
+def test_names_are_hosts_lines_of_the_signed_grant_alone(world):
+    request(world)
+    session = world.request["session"]
+    early = world.jitwg("names", session)
+    assert error_of(early)["code"] == "not_live" and early.returncode != 0
+    names = {"db1": "10.60.10.20", "db1.prod.example": "10.60.10.20", "six": "fd00:60::20"}
+    world.change = lambda grant: grant.update(names=names, scope=["tcp 10.60.10.0/24:5432", "icmp fd00:60::20"])
+    assert world.jitwg("activate", session).returncode == 0
+
+    asked = len(world.broker.seen)
+    lines = hosts_lines(world, session[-6:])
+    assert lines.returncode == 0 and len(world.broker.seen) == asked, "the broker has no say in it"
+    mark = f"# jitwg {session[-8:]}"
+    assert lines.stdout.splitlines() == [
+        f"10.60.10.20 db1 {mark}", f"10.60.10.20 db1.prod.example {mark}", f"fd00:60::20 six {mark}"]  # fmt: skip
+    machine = json.loads(world.jitwg("names", session).stdout)
+    assert machine["names"] == names and machine["session"] == session and machine["target"] == "db-prod"
+
+    # Changed on this machine's disk: no longer what the CA signed.
+    grant = next(world.folder.rglob("grant.json"))
+    document = json.loads(grant.read_text())
+    body = base64.b64decode(document["body"]).replace(b'"db1"', b'"dbx"')
+    grant.write_text(json.dumps({**document, "body": base64.b64encode(body).decode()}))
+    assert error_of(world.jitwg("names", session))["code"] == "bad_signature"
+
+
+def test_without_names_there_are_no_lines(world):
+    request(world)
+    session = world.request["session"]
+    assert world.jitwg("activate", session).returncode == 0
+    lines = hosts_lines(world, session)
+    assert (lines.returncode, lines.stdout) == (0, "") and "no names" in lines.stderr
+    assert json.loads(world.jitwg("names", session).stdout)["names"] is None
+
+
+def test_names_end_with_the_session(world):
+    request(world)
+    session = world.request["session"]
+    world.change = lambda grant: grant.update(names={"db1": "10.60.10.20"}, not_after=now(6))
+    assert world.jitwg("activate", session).returncode == 0
+    world.state = "closed"
+    world.jitwg("show", session)  # that is how this machine learns of it
+    over = world.jitwg("names", session)
+    assert over.returncode == 4 and error_of(over)["code"] == "session_ended"
+
+
+def test_show_shows_names_and_believes_no_nonsense_for_one(world):
+    request(world)
+    session = world.request["session"]
+    plain = [JITWG, "show", session]
+    env = {"PATH": os.environ["PATH"], "HOME": str(world.folder)}
+    real = world.session
+    world.session = lambda: {**real(), "names": {"db1.prod.example": "10.60.10.20"}}
+    shown = subprocess.run(plain, env=env, capture_output=True, text=True, timeout=30)
+    assert "db1.prod.example = 10.60.10.20" in shown.stdout
+    assert json.loads(world.jitwg("show", session).stdout)["names"] == {"db1.prod.example": "10.60.10.20"}
+    for bad in ({"\x1b[31m": "10.60.10.20"}, {"db1": "here"}, ["db1"], {}):
+        world.session = lambda: {**real(), "names": bad}
+        assert error_of(world.jitwg("show", session))["code"] == "corrupt", bad
 
 
 def test_a_grant_of_another_ca_writes_nothing(world):

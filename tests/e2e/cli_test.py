@@ -21,7 +21,7 @@ JITWG = _binary()
 pytestmark = pytest.mark.skipif(JITWG is None, reason="SKIPPED: jitwg is not built")
 
 COMMANDS = [
-    "request", "pending", "show", "approve", "deny", "activate", "up", "down", "ssh", "return", "revoke",
+    "request", "pending", "show", "approve", "deny", "activate", "up", "down", "ssh", "names", "return", "revoke",
     "list", "policy check", "policy test", "policy explain", "doctor", "version", "help", "completion bash",
 ]  # fmt: skip
 
@@ -147,7 +147,7 @@ def test_every_option_stands_in_the_manual(jitwg):
                 assert f"Fl -{line.split()[0][2:]}" in manual, line
 
 
-@pytest.mark.parametrize("command", ["request", "show", "approve", "deny", "activate", "up", "ssh", "return", "revoke"])
+@pytest.mark.parametrize("command", ["request", "show", "approve", "deny", "activate", "up", "ssh", "names", "return", "revoke"])
 def test_a_missing_argument_is_usage(jitwg, command):
     result = jitwg(command, "--json")
     assert result.returncode == 2 and error_of(result)["code"] == "bad_argument"
@@ -182,7 +182,7 @@ def test_an_error_goes_to_stderr_or_with_json_to_stdout(jitwg):
 
 def test_an_unknown_or_short_id_is_usage(jitwg, home):
     assert error_of(jitwg("activate", "12ab3", "--json"))["code"] == "bad_argument"
-    for command in ("activate", "return", "down", "ssh"):
+    for command in ("activate", "return", "down", "ssh", "names"):
         result = jitwg(command, "12ab34", "--json", config=f"realm = lab-1\nca = {_public_key(home, 'ca')}\n")
         assert result.returncode == 2 and error_of(result)["code"] == "unknown_session", command
 

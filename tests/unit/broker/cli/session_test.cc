@@ -27,6 +27,7 @@ TEST(SessionObject, IsReadWhole) {
   EXPECT_EQ(session->state, State::active);
   EXPECT_EQ(session->not_after, *parse_time("2026-03-02T08:35:00Z"));
   EXPECT_EQ(session->approvals.at(0).person, "carol");
+  EXPECT_TRUE(session->names.empty()) << "a broker that knows none yet";
   EXPECT_FALSE(session->is_ending());
   EXPECT_FALSE(refusal_of(*session));
 }
@@ -34,7 +35,7 @@ TEST(SessionObject, IsReadWhole) {
 TEST(SessionObject, JsonHasEveryKeyAndNoOther) {
   const auto session = parse_session_object(changed([](json::object& o) { o.erase("ticket"); }));
   ASSERT_TRUE(session);
-  EXPECT_EQ(session->all.size(), 22u);
+  EXPECT_EQ(session->all.size(), 23u);
   EXPECT_TRUE(session->all.at("ticket").is_null());
   EXPECT_FALSE(session->all.contains("from_the_future"));
 }
@@ -53,6 +54,8 @@ TEST(SessionObject, UnknownWordsAreErrorsNotGuesses) {
               o["approvals"].as_array()[0].as_object()["decision"] = "perhaps";
             }),
             "corrupt");
+  EXPECT_EQ(code([](json::object& o) { o["names"] = json::object{{"a\nb", "10.0.0.1"}}; }), "corrupt");
+  EXPECT_EQ(code([](json::object& o) { o["names"] = json::object{{"db1", "10.0.0.1"}}; }), "ok");
   EXPECT_FALSE(parse_session_object(json::array{}));
 }
 
