@@ -69,6 +69,7 @@ constexpr std::array kRows = {
     ROW(clock, denied),
     ROW(decision_denied, denied),
     ROW(no_incident, denied),
+    ROW(untrusted_broker, denied),
     ROW(wrong_state, conflict),
     ROW(policy_changed, conflict),
     ROW(too_large, too_much),

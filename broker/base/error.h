@@ -37,7 +37,7 @@ enum class Code {
   already_decided, unknown_target, no_rule, denied_by_rule, outside_hours, duration_over_limit,
   not_permitted, scope_changed, approvals_missing, wrong_request, bad_order, stale, clock_behind,
   key_reused, revoked, locked, replay, foreign_certificate, wrong_user, wrong_address, wrong_node,
-  not_live, foreign_grant, address_taken, clock, decision_denied, no_incident,
+  not_live, foreign_grant, address_taken, clock, decision_denied, no_incident, untrusted_broker,
   // conflict
   wrong_state, policy_changed,
   // too_much

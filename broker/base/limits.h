@@ -36,6 +36,7 @@ constexpr auto kHeaderDeadline = 10s;            // an HTTP peer that dribbles i
 constexpr auto kBodyDeadline = 10s;
 constexpr auto kIdleDeadline = 2min;             // between two requests on a kept connection
 constexpr auto kStallDeadline = 30s;             // a peer that takes no byte of its answer for so long is cut
+constexpr auto kUnacknowledged = 15s;            // three heartbeats to a TCP peer whose machine is gone
 constexpr auto kLinger = 2s;                     // for the rest of a refused request, so that its sender reads why
 constexpr size_t kConnections = 4096;            // per listener, so that descriptors never run out
 

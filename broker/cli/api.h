@@ -7,6 +7,7 @@
 
 #include "broker/base/json.h"
 #include "broker/cli/session_object.h"
+#include "broker/transport/broker_address.h"
 #include "broker/transport/http.h"
 #include "ssh-ca/format/sshsig.h"
 
@@ -34,7 +35,7 @@ Result<T> from_broker(Result<T> result) {
 
 class Api {
  public:
-  explicit Api(std::string broker) : broker_(std::move(broker)) {}
+  explicit Api(http::BrokerAddress broker) : broker_(std::move(broker)) {}
 
   Result<json::value> call(http::Request request,
                            std::chrono::milliseconds deadline = kCallDeadline) const;
@@ -46,7 +47,7 @@ class Api {
   Result<SessionObject> session(const SessionId& id, const std::string& bearer) const;
 
  private:
-  std::string broker_;
+  http::BrokerAddress broker_;
 };
 
 http::Request session_request(const SessionId& id, const std::string& bearer);

@@ -18,10 +18,17 @@ constexpr const char* kDefaultBroker = "unix:/run/jitwg/broker.sock";
 
 std::vector<Option> file_options() {
   return {{"broker", "", ""},
+          {.name = "broker-pin", .many = true},
+          {"broker-ca", "", ""},
           {"realm", "", ""},
           {"ca", "", ""},
           {"person", "", ""},
           {"identity", "", ""}};
+}
+
+std::string at_home(const std::string& path) {
+  if (!path.starts_with("~/")) return path;
+  return std::string(std::getenv("HOME")) + path.substr(1);
 }
 
 }  // namespace
@@ -76,11 +83,16 @@ std::string Context::setting(const std::string& name) const {
   return options_.has(name) ? options_.get(name) : file_.get(name);
 }
 
-std::string Context::broker() const {
-  if (options_.has("broker")) return options_.get("broker");
+http::BrokerAddress Context::broker() const {
   const char* environment = std::getenv("JITWG_BROKER");
-  if (environment != nullptr && *environment != '\0') return environment;
-  return file_.has("broker") ? file_.get("broker") : kDefaultBroker;
+  std::string where = kDefaultBroker;
+  if (options_.has("broker"))
+    where = options_.get("broker");
+  else if (environment != nullptr && *environment != '\0')
+    where = environment;
+  else if (file_.has("broker"))
+    where = file_.get("broker");
+  return {std::move(where), file_.all("broker-pin"), at_home(file_.get("broker-ca")), {}};
 }
 
 std::string Context::person() const {
@@ -91,9 +103,7 @@ std::string Context::person() const {
 }
 
 std::string Context::identity() const {
-  const std::string path = setting("identity");
-  if (!path.starts_with("~/")) return path;
-  return std::string(std::getenv("HOME")) + path.substr(1);
+  return at_home(setting("identity"));
 }
 
 Result<std::string> Context::realm() const {

@@ -10,6 +10,7 @@
 #include "broker/base/time.h"
 #include "broker/cli/command.h"
 #include "broker/os/clock.h"
+#include "broker/transport/broker_address.h"
 #include "ssh-ca/format/public_key.h"
 
 namespace jitwg::cli {
@@ -37,7 +38,8 @@ class Context {
   WallTime now() const { return clock_.now(); }
   bool json() const { return options_.has("json"); }
 
-  std::string broker() const;  // "unix:/run/jitwg/broker.sock" when nothing else is set
+  // "unix:/run/jitwg/broker.sock" when nothing else is set; looked at when it is called.
+  http::BrokerAddress broker() const;
   std::string person() const;  // the unix user's name when not set
   std::string identity() const;
   Result<std::string> realm() const;  // bad_config when not set: there is no safe guess

@@ -25,7 +25,7 @@ Result<std::string> sign_in(const Context& context, const Api& api) {
   if (!object.ok() || !parse_time(until))
     return fail(Code::corrupt, "the broker's answer to a login cannot be read");
 
-  const json::object kept{{"broker", context.broker()},
+  const json::object kept{{"broker", context.broker().where},
                           {"person", context.person()},
                           {"token", hex_encode(token)},
                           {"read_until", until}};
@@ -47,7 +47,7 @@ std::optional<std::string> kept_login(const Context& context) {
                     token = object.string("token");
   const auto until = parse_time(object.string("read_until"));
   if (!object.finish() || !until || *until < context.now() + kMargin) return std::nullopt;
-  if (broker != context.broker() || person != context.person()) return std::nullopt;
+  if (broker != context.broker().where || person != context.person()) return std::nullopt;
   return token;
 }
 

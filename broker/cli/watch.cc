@@ -28,8 +28,8 @@ constexpr std::chrono::seconds kPause{
 }  // namespace
 
 struct SessionWatch::Impl {
-  Impl(const std::string& broker, SessionId session, std::string bearer)
-      : client(io, broker), id(std::move(session)), token(std::move(bearer)) {
+  Impl(http::BrokerAddress broker, SessionId session, std::string bearer)
+      : client(io, std::move(broker)), id(std::move(session)), token(std::move(bearer)) {
     await_signal();
   }
 
@@ -75,8 +75,8 @@ struct SessionWatch::Impl {
   bool asking = false;
 };
 
-SessionWatch::SessionWatch(const std::string& broker, SessionId id, std::string token)
-    : impl_(std::make_unique<Impl>(broker, std::move(id), std::move(token))) {}
+SessionWatch::SessionWatch(http::BrokerAddress broker, SessionId id, std::string token)
+    : impl_(std::make_unique<Impl>(std::move(broker), std::move(id), std::move(token))) {}
 SessionWatch::~SessionWatch() = default;
 
 SessionWatch::Event SessionWatch::wait(State known, std::chrono::milliseconds at_most) {

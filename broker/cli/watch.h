@@ -9,13 +9,14 @@
 #include <string>
 
 #include "broker/cli/session_object.h"
+#include "broker/transport/broker_address.h"
 
 namespace jitwg::cli {
 
 class SessionWatch {
  public:
   // From now on SIGINT, SIGTERM and SIGHUP are events, not deaths.
-  SessionWatch(const std::string& broker, SessionId id, std::string token);
+  SessionWatch(http::BrokerAddress broker, SessionId id, std::string token);
   ~SessionWatch();
 
   enum class Kind {

@@ -1,12 +1,14 @@
 // jitwgd, the broker: `jitwgd --config /etc/jitwg/broker.conf`. No capability, no exec; dials only
 // the signer's socket.
 #include <fcntl.h>
+#include <sodium.h>
 #include <sys/file.h>
 
 #include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <cerrno>
+#include <list>
 
 #include "broker/daemon/routes.h"
 #include "broker/os/clock.h"
@@ -25,7 +27,16 @@ const std::vector<Option> kOptions = {
     {.name = "runtime-dir",
      .value = "/run/jitwg",
      .help = "where broker.sock is made, unless it is handed in"},
+    {.name = "listen", .help = "ADDRESS:PORT for TLS beside the socket, as [::]:7443", .many = true},
+    {.name = "tls-key",
+     .value = "/etc/jitwg/broker_tls.key",
+     .help = "private key of the TLS certificate, PEM (mode 0600)"},
+    {.name = "tls-certificate",
+     .value = "/etc/jitwg/broker_tls.crt",
+     .help = "TLS certificate and its chain, PEM"},
 };
+
+constexpr size_t kPemBytes = 64 * 1024;
 
 // Two brokers over one database would each believe what they remember.
 Result<Fd> lock_directory(const std::string& directory) {
@@ -37,6 +48,33 @@ Result<Fd> lock_directory(const std::string& directory) {
   return fd;
 }
 
+Result<std::shared_ptr<http::ServerTls>> load_tls(const Config& config) {
+  auto key = read_secret_file(config.get("tls-key"), kPemBytes);
+  if (!key && key.error().code == Code::unsafe_file) return within("tls-key", key.error());
+  if (!key)
+    return fail(Code::bad_config, "\"listen\" needs a tls-key: " + key.error().message,
+                "`jitwgd init` makes key and certificate");
+  JITWG_ASSIGN(const std::string certificate,
+               read_trusted_file(config.get("tls-certificate"), kPemBytes));
+  auto tls = http::make_server_tls(certificate, *key);
+  sodium_memzero(key->data(), key->size());
+  return tls;
+}
+
+// Whoever starts us with sockets has decided where we listen: under our unit we could not bind any.
+Result<std::vector<Fd>> listen_tls(const Config& config, HandedSockets& handed) {
+  std::vector<Fd> listeners;
+  while (auto socket = handed.extract("tls")) listeners.push_back(std::move(socket.mapped()));
+  if (!listeners.empty() && config.has("listen"))
+    log(Level::notice, "TLS sockets were handed in, ignoring \"listen\"");
+  if (!listeners.empty()) return listeners;
+  for (const std::string& address : config.all("listen")) {
+    JITWG_ASSIGN(Fd listener, http::listen_tcp(address));
+    listeners.push_back(std::move(listener));
+  }
+  return listeners;
+}
+
 Result<void> serve(const Config& config) {
   const std::string state_dir = config.get("state-dir");
   JITWG_TRY(make_directory(state_dir, 0700));
@@ -45,23 +83,32 @@ Result<void> serve(const Config& config) {
   JournalSink events;
   asio::io_context io(1);
   JITWG_ASSIGN(std::unique_ptr<store::Store> store, store::open_sqlite(state_dir + "/broker.db"));
-  JITWG_ASSIGN(Fd listener,
-               listen_unix(take_handed_sockets(), config.get("runtime-dir") + "/broker.sock",
-                           SOCK_STREAM, 0666));
+  HandedSockets handed = take_handed_sockets();
+  JITWG_ASSIGN(std::vector<Fd> tls_listeners, listen_tls(config, handed));
+  std::shared_ptr<http::ServerTls> tls;
+  if (!tls_listeners.empty()) {
+    JITWG_ASSIGN(tls, load_tls(config));
+  }
+  JITWG_ASSIGN(Fd listener, listen_unix(std::move(handed), config.get("runtime-dir") + "/broker.sock",
+                                        SOCK_STREAM, 0666));
 
   UnixSigner signer(io, config.get("signer"));
   Broker broker(io, *store, signer, events, clock);
   Routes routes(broker);
   // Half of them: whoever is connected may need one more, to the signer.
-  const size_t connections = std::min(limits::kConnections, raise_descriptor_limit() / 2);
-  http::Server server(io, std::move(listener),
-                      [&](http::Request request) { return routes.handle(std::move(request)); },
-                      {.connections = connections});
+  const http::ServerLimits limits{
+      .connections = std::min(limits::kConnections,
+                              raise_descriptor_limit() / 2 / (1 + tls_listeners.size()))};
+  const auto handle = [&](http::Request request) { return routes.handle(std::move(request)); };
+  std::list<http::Server> servers;
+  servers.emplace_back(io, std::move(listener), handle, limits);
+  for (Fd& tls_listener : tls_listeners)
+    servers.emplace_back(io, std::move(tls_listener), handle, limits, tls);
   asio::signal_set signals(io, SIGTERM, SIGINT);
   signals.async_wait([&](const boost::system::error_code& error, int) {
     if (error) return;
     notify_stopping();
-    server.stop();
+    for (http::Server& server : servers) server.stop();
     io.stop();
   });
   Result<void> outcome;
@@ -69,7 +116,7 @@ Result<void> serve(const Config& config) {
                  [&](std::exception_ptr error, Result<void> started) {
                    if (error) std::rethrow_exception(error);
                    if (started) {
-                     server.start();
+                     for (http::Server& server : servers) server.start();
                      return;
                    }
                    outcome = std::move(started);

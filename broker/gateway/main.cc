@@ -19,6 +19,7 @@
 #include "broker/os/file.h"
 #include "broker/os/program.h"
 #include "broker/os/service.h"
+#include "broker/transport/broker_address.h"
 
 namespace jitwg::gateway {
 namespace {
@@ -26,7 +27,12 @@ namespace {
 constexpr size_t kKeyFileBytes = 16 * 1024;
 
 const std::vector<Option> kOptions = {
-    {"broker", "unix:/run/jitwg/broker.sock", "where the broker answers"},
+    {"broker", "unix:/run/jitwg/broker.sock",
+     "where the broker answers: unix:PATH or https://HOST[:PORT]"},
+    {.name = "broker-pin",
+     .help = "https: the broker's key, sha256//BASE64 as `jitwgd init` prints it",
+     .many = true},
+    {"broker-ca", "", "https, instead of pins: PEM file of the certificates that vouch for it"},
     {"node", "", "this gateway's name in the policy"},
     {"node-key", "/etc/jitwg/node_key",
      "private key that signs this gateway's reports (mode 0600)"},
@@ -102,6 +108,7 @@ Instant instant_now() {
 Result<void> serve(const Config& config) {
   JITWG_ASSIGN(const Identity identity, load_identity(config));
   JITWG_ASSIGN(ssh::PrivateKey node_key, load_node_key(config.get("node-key")));
+  JITWG_ASSIGN(http::BrokerAddress broker, http::read_broker_address(config));
   JITWG_ASSIGN(const InterfaceSettings settings, read_interface_settings(config));
   JITWG_TRY(make_directory(config.get("state-dir"), 0700));
   JITWG_ASSIGN(const auto kernel, LinuxKernel::open(settings));
@@ -113,7 +120,7 @@ Result<void> serve(const Config& config) {
   boost::asio::io_context io;
   node::Agent agent(
       io,
-      {config.get("broker"), identity.node, identity.realm, identity.ca, config.get("state-dir")},
+      {std::move(broker), identity.node, identity.realm, identity.ca, config.get("state-dir")},
       std::move(node_key), gateway,
       [](const Grant& grant, const std::string& node) { return grant.gateway.name == node; },
       clock);

@@ -29,8 +29,8 @@ struct Agent::Impl : std::enable_shared_from_this<Impl> {
   Impl(asio::io_context& io_context, AgentConfig configuration, ssh::PrivateKey node_key,
        Enforcer& machine, SessionBook::IsMine mine, const Clock& wall_clock)
       : io(io_context),
-        config(std::move(configuration)),
-        key(std::move(node_key)),
+        key(std::make_shared<const ssh::PrivateKey>(std::move(node_key))),
+        config(proving(key, std::move(configuration))),
         enforcer(machine),
         is_mine(std::move(mine)),
         clock(wall_clock) {}
@@ -52,12 +52,16 @@ struct Agent::Impl : std::enable_shared_from_this<Impl> {
   asio::awaitable<bool> hand_in_reports(http::Client& client);
   void ring_for_reports();
 
+  static AgentConfig proving(std::shared_ptr<const ssh::PrivateKey> key, AgentConfig config) {
+    config.broker.node_key = std::move(key);
+    return config;
+  }
   NodeHead make_head() const;
   http::Request make_request(std::string path, std::string body) const;
 
   asio::io_context& io;
+  const std::shared_ptr<const ssh::PrivateKey> key;
   const AgentConfig config;
-  const ssh::PrivateKey key;
   Enforcer& enforcer;
   const SessionBook::IsMine is_mine;
   const Clock& clock;
@@ -152,7 +156,7 @@ http::Request Agent::Impl::make_request(std::string path, std::string body) cons
   http::Request request;
   request.method = "POST";
   request.path = std::move(path);
-  request.body = render_json(render_document(ssh::sign(std::move(body), kNodeNamespace, key)));
+  request.body = render_json(render_document(ssh::sign(std::move(body), kNodeNamespace, *key)));
   return request;
 }
 

@@ -16,6 +16,7 @@
 #include "broker/base/time.h"
 #include "broker/session/grant.h"
 #include "broker/session/state.h"
+#include "broker/transport/broker_address.h"
 #include "ssh-ca/format/private_key.h"
 
 namespace jitwg::node {
@@ -61,7 +62,7 @@ struct AgentTimings {
 };
 
 struct AgentConfig {
-  std::string broker;     // "unix:PATH"
+  http::BrokerAddress broker;  // the agent adds the node key
   std::string node;       // this node's name in policy
   std::string realm;
   ssh::PublicKey ca;

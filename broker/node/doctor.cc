@@ -35,8 +35,9 @@ Finding examine_node_key(const std::string& path, const User& user) {
 }
 
 Result<RealmSeen> ask_realm(const Config& config) {
+  JITWG_ASSIGN(const http::BrokerAddress broker, http::read_broker_address(config));
   JITWG_ASSIGN(const http::Response response,
-               http::call_once(config.get("broker"), {"GET", "/v1/realm", {}, "", ""}, kPatience));
+               http::call_once(broker, {"GET", "/v1/realm", {}, "", ""}, kPatience));
   if (response.status != 200) return tl::unexpected(http::parse_error_response(response));
   JITWG_ASSIGN(const json::value value, parse_json(response.body, limits::kHttpBodyBytes));
   return parse_realm(value);

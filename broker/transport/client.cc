@@ -1,24 +1,20 @@
 #include "broker/transport/client.h"
 
-#include <sys/socket.h>
-#include <sys/un.h>
-
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/buffer_body.hpp>
 #include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/string_body.hpp>
-#include <cerrno>
-#include <cstring>
 #include <optional>
+#include <variant>
 
 #include "broker/base/limits.h"
-#include "broker/os/fd.h"
+#include "broker/transport/connect.h"
 #include "broker/transport/stream_io.h"
 #include "broker/transport/target.h"
+#include "broker/transport/tls.h"
 
 namespace jitwg::http {
 
@@ -33,15 +29,6 @@ namespace {
 // An answer whose head is read; how its body is read is decided after.
 using Head = beast_http::response_parser<beast_http::empty_body>;
 
-Result<std::string> parse_where(const std::string& where) {
-  constexpr std::string_view kUnix = "unix:";
-  if (where.starts_with("https:"))
-    return fail(Code::bad_argument, "TLS is not built yet", "use unix:PATH");
-  if (!where.starts_with(kUnix) || where.size() == kUnix.size())
-    return fail(Code::bad_argument, "\"" + where + "\" is no address of a broker", "use unix:PATH");
-  return where.substr(kUnix.size());
-}
-
 tl::unexpected<Error> unavailable(const std::string& where, const std::string& why) {
   return fail(Code::broker_unavailable, where + ": " + why);
 }
@@ -50,8 +37,10 @@ tl::unexpected<Error> unavailable(const std::string& where, const std::string& w
 std::string describe(const error_code& error) {
   if (error == beast::error::timeout) return "no answer in time";
   if (error == beast_http::error::end_of_stream || error == beast_http::error::partial_message ||
-      error == asio::error::eof)
+      error == asio::error::eof || error == asio::ssl::error::stream_truncated)
     return "the connection was closed";
+  if (error.category() == asio::error::get_ssl_category())
+    return "TLS 1.3 failed: " + error.message();
   return error.message();
 }
 
@@ -68,10 +57,20 @@ std::string render_request(const Request& request) {
 struct Client::Impl {
   using Lines = beast_http::response_parser<beast_http::buffer_body>;
 
-  Impl(asio::io_context& io_context, std::string address)
-      : io(io_context), where(std::move(address)) {}
+  Impl(asio::io_context& io_context, BrokerAddress broker)
+      : io(io_context), address(std::move(broker)) {}
+
+  // What `use` does with a stream, whichever of both it is.
+  template <typename Use>
+  decltype(auto) on_stream(Use use) {
+    return std::visit(use, *stream);
+  }
+  SocketStream& socket() {
+    return on_stream([](auto& any) -> SocketStream& { return beast::get_lowest_layer(any); });
+  }
 
   asio::awaitable<Result<void>> connect(Instant deadline);
+  asio::awaitable<Result<void>> connect_tls(const Place& place, Instant deadline);
   asio::awaitable<Result<std::unique_ptr<Head>>> send(const Request& request, Instant deadline);
   asio::awaitable<Result<Response>> read_body(Head& head);
   asio::awaitable<Result<void>> read_some(milliseconds deadline);
@@ -79,9 +78,10 @@ struct Client::Impl {
   void close();
 
   asio::io_context& io;
-  const std::string where;
-  std::unique_ptr<SocketStream> stream;  // null: not connected
-  bool kept = false;                     // it has answered before
+  const BrokerAddress address;
+  std::unique_ptr<ClientTls> tls;                                // of `stream`, when it is TLS
+  std::optional<std::variant<SocketStream, TlsStream>> stream;  // nullopt: not connected
+  bool kept = false;                                            // it has answered before
   beast::flat_buffer buffer;
 
   std::unique_ptr<Lines> lines;  // set while a stream is open
@@ -99,34 +99,31 @@ void Client::Impl::close() {
 }
 
 asio::awaitable<Result<void>> Client::Impl::connect(Instant deadline) {
-  const Result<std::string> path = parse_where(where);
-  if (!path) co_return tl::unexpected<Error>(path.error());
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path->size() >= sizeof address.sun_path)
-    co_return fail(Code::bad_argument, where + " is too long for a socket");
-  std::memcpy(address.sun_path, path->data(), path->size());
-  Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd.valid()) co_return fail_errno("socket", errno);
-
-  // By hand: on a full backlog Linux says EAGAIN, which Asio takes for "in progress" and then for
-  // success.
-  asio::steady_timer pause(io);
-  while (::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
-    const int failure = errno;
-    if (failure == EINTR) continue;
-    if (failure != EAGAIN || std::chrono::steady_clock::now() >= deadline)
-      co_return unavailable(where, std::strerror(failure));
-    pause.expires_after(milliseconds(20));
-    co_await pause.async_wait(kAsync);
-  }
-  auto fresh = std::make_unique<SocketStream>(io);
-  error_code error;
-  fresh->socket().assign(asio::generic::stream_protocol(AF_UNIX, 0), fd.get(), error);
-  if (error) co_return unavailable(where, error.message());
-  (void)fd.release();
-  stream = std::move(fresh);
+  const Result<Place> place = parse_broker_address(address);
+  if (!place) co_return tl::unexpected<Error>(place.error());
+  if (place->socket.empty()) co_return co_await connect_tls(*place, deadline);
+  Result<SocketStream> socket = co_await connect_unix(io, place->socket, deadline);
+  if (!socket) co_return within(address.where, socket.error());
+  stream.emplace(std::move(*socket));
   co_return Result<void>{};
+}
+
+asio::awaitable<Result<void>> Client::Impl::connect_tls(const Place& place, Instant deadline) {
+  auto fresh = ClientTls::make(address, place);
+  if (!fresh) co_return tl::unexpected<Error>(fresh.error());
+  Result<SocketStream> socket = co_await connect_tcp(io, place.host, place.port, deadline);
+  if (!socket) co_return within(address.where, socket.error());
+  tls = std::move(*fresh);
+  auto& secured = std::get<TlsStream>(
+      stream.emplace(std::in_place_type<TlsStream>, std::move(*socket), tls->context()));
+  if (!place.host_is_address) SSL_set_tlsext_host_name(secured.native_handle(), place.host.c_str());
+  secured.next_layer().expires_at(deadline);
+  const auto [error] = co_await secured.async_handshake(TlsStream::client, kAsync);
+  if (!error) co_return Result<void>{};
+  const std::optional<Error> verdict = tls->verdict();
+  close();
+  if (verdict) co_return tl::unexpected<Error>(*verdict);
+  co_return unavailable(address.where, describe(error));
 }
 
 // Sends the request and reads the answer's head.
@@ -138,30 +135,31 @@ asio::awaitable<Result<std::unique_ptr<Head>>> Client::Impl::send(const Request&
       const Result<void> connected = co_await connect(deadline);
       if (!connected) co_return tl::unexpected<Error>(connected.error());
     }
-    stream->expires_at(deadline);
-    const auto [write_error, written] =
-        co_await asio::async_write(*stream, asio::buffer(bytes), kAsync);
+    socket().expires_at(deadline);
+    const auto [write_error, written] = co_await on_stream(
+        [&](auto& any) { return asio::async_write(any, asio::buffer(bytes), kAsync); });
     auto head = std::make_unique<Head>();
     head->body_limit(limits::kStreamLineBytes);
     // A failed write may mean that the answer came before we had finished (too_large): look for it
     // first.
-    const auto [read_error, count] =
-        co_await beast_http::async_read_header(*stream, buffer, *head, kAsync);
+    const auto [read_error, count] = co_await on_stream(
+        [&](auto& any) { return beast_http::async_read_header(any, buffer, *head, kAsync); });
     if (!read_error) co_return head;
     const bool silent_close = kept && count == 0 && buffer.size() == 0 && !head->got_some() &&
                               read_error != beast::error::timeout;
     close();
     if (!silent_close)
-      co_return unavailable(where, describe(write_error ? write_error : read_error));
+      co_return unavailable(address.where, describe(write_error ? write_error : read_error));
   }
 }
 
 asio::awaitable<Result<Response>> Client::Impl::read_body(Head& head) {
   beast_http::response_parser<beast_http::string_body> parser(std::move(head));
-  const auto [error, count] = co_await beast_http::async_read(*stream, buffer, parser, kAsync);
+  const auto [error, count] = co_await on_stream(
+      [&](auto& any) { return beast_http::async_read(any, buffer, parser, kAsync); });
   if (error) {
     close();
-    co_return unavailable(where, describe(error));
+    co_return unavailable(address.where, describe(error));
   }
   kept = true;
   const bool keep = parser.get().keep_alive();
@@ -173,23 +171,24 @@ asio::awaitable<Result<Response>> Client::Impl::read_body(Head& head) {
 asio::awaitable<Result<void>> Client::Impl::read_some(milliseconds deadline) {
   if (!lines || lines->is_done()) {
     close();
-    co_return unavailable(where, "the stream ended");
+    co_return unavailable(address.where, "the stream ended");
   }
   char bytes[16 * 1024];
   lines->get().body().data = bytes;
   lines->get().body().size = sizeof bytes;
   lines->get().body().more = true;
-  stream->expires_after(deadline);
-  const auto [error, count] = co_await beast_http::async_read_some(*stream, buffer, *lines, kAsync);
+  socket().expires_after(deadline);
+  const auto [error, count] = co_await on_stream(
+      [&](auto& any) { return beast_http::async_read_some(any, buffer, *lines, kAsync); });
   if (error && error != beast_http::error::need_buffer) {
     const bool silent = error == beast::error::timeout;
     close();
-    co_return unavailable(where, silent ? "the stream fell silent" : describe(error));
+    co_return unavailable(address.where, silent ? "the stream fell silent" : describe(error));
   }
   pending.append(bytes, sizeof bytes - lines->get().body().size);
   if (pending.size() <= limits::kStreamLineBytes) co_return Result<void>{};
   close();
-  co_return fail(Code::too_large, where + ": a line of the stream is too long");
+  co_return fail(Code::too_large, address.where + ": a line of the stream is too long");
 }
 
 std::optional<std::string> Client::Impl::take_line() {
@@ -201,8 +200,8 @@ std::optional<std::string> Client::Impl::take_line() {
   return line;
 }
 
-Client::Client(asio::io_context& io, std::string where)
-    : impl_(std::make_unique<Impl>(io, std::move(where))) {}
+Client::Client(asio::io_context& io, BrokerAddress address)
+    : impl_(std::make_unique<Impl>(io, std::move(address))) {}
 Client::~Client() = default;
 Client::Client(Client&&) noexcept = default;
 
@@ -238,9 +237,9 @@ asio::awaitable<Result<std::string>> Client::next_line(milliseconds deadline) {
   }
 }
 
-Result<Response> call_once(const std::string& where, Request request, milliseconds deadline) {
+Result<Response> call_once(const BrokerAddress& address, Request request, milliseconds deadline) {
   asio::io_context io;
-  Client client(io, where);
+  Client client(io, address);
   Result<Response> result = fail(Code::bug, "the call did not finish");
   asio::co_spawn(io, client.call(std::move(request), deadline),
                  [&result](const std::exception_ptr& thrown, Result<Response> answer) {

@@ -1,6 +1,6 @@
-// HTTP client. `where` is "unix:PATH" (TLS endpoints "https://HOST:PORT" come by the same code;
-// until then they are bad_argument). Every call has a deadline; a failure to connect, speak or
-// finish in time is broker_unavailable with the cause.
+// HTTP client, over a Unix socket or TLS (broker_address.h). Every call has a deadline; a failure to
+// connect, speak or finish in time is broker_unavailable with the cause, a broker that does not prove
+// the key it should untrusted_broker. A name is resolved anew for each connection.
 //
 // A request may reach the server twice: when a kept connection turns out closed before any byte of
 // the answer, it is sent once more on a new one. Safe only because every call of broker/PROTOCOL.md
@@ -13,6 +13,7 @@
 #include <memory>
 #include <string>
 
+#include "broker/transport/broker_address.h"
 #include "broker/transport/http.h"
 
 namespace jitwg::http {
@@ -20,7 +21,7 @@ namespace jitwg::http {
 // One kept-alive connection. One call at a time; outlives the calls in progress.
 class Client {
  public:
-  Client(boost::asio::io_context& io, std::string where);
+  Client(boost::asio::io_context& io, BrokerAddress address);
   ~Client();
   Client(Client&&) noexcept;
 
@@ -42,7 +43,7 @@ class Client {
 };
 
 // For programs without an event loop (the CLI): connects, calls, closes.
-Result<Response> call_once(const std::string& where, Request request,
+Result<Response> call_once(const BrokerAddress& address, Request request,
                            std::chrono::milliseconds deadline);
 
 }  // namespace jitwg::http

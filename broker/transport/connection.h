@@ -15,6 +15,7 @@
 #include "broker/transport/server.h"
 #include "broker/transport/stream_io.h"
 #include "broker/transport/target.h"
+#include "broker/transport/tls.h"
 
 namespace jitwg::http {
 
@@ -25,10 +26,16 @@ Result<Request> take_request(boost::beast::http::request<boost::beast::http::str
 // What a failure to read a request means for its sender; nullopt: gone or too slow, nothing to say.
 std::optional<Error> read_failure(const error_code& error);
 
+// What comes before HTTP. nullopt: the connection is over; what there was to say is said.
+using Greeted = std::optional<Caller>;
+boost::asio::awaitable<Greeted> greet(SocketStream& stream, const ServerLimits& limits);
+boost::asio::awaitable<Greeted> greet(TlsStream& stream, const ServerLimits& limits);
+
 // What the server keeps of a connection, whatever its stream.
 class OpenConnection {
  public:
   virtual ~OpenConnection() = default;
+  virtual boost::asio::awaitable<void> run() = 0;
   virtual void close() = 0;  // its coroutine then ends by itself
   // Since when it owes us a whole request; nullopt while it is at work. Who dribbles is idle.
   std::optional<std::chrono::steady_clock::time_point> idle_since;
@@ -40,10 +47,14 @@ class Connection final : public OpenConnection {
   Connection(Stream stream, const Handler& handler, const ServerLimits& limits)
       : stream_(std::move(stream)), handler_(handler), limits_(limits) {}
 
-  boost::asio::awaitable<void> run() {
+  boost::asio::awaitable<void> run() override {
+    idle_since = std::chrono::steady_clock::now();
+    Greeted greeted = co_await greet(stream_, limits_);
     // Not `while (co_await …) {}`: g++ 12 makes a frame of it that cannot be resumed.
-    bool more = true;
+    bool more = greeted.has_value();
+    if (more) caller_ = std::move(*greeted);
     while (more) more = co_await serve_one();
+    idle_since = std::chrono::steady_clock::now();
     co_await linger();
     close();
   }
@@ -77,6 +88,7 @@ class Connection final : public OpenConnection {
       co_await refuse(request.error());
       co_return false;
     }
+    request->caller = caller_;
     const Answer answer = co_await handler_(std::move(*request));
     if (answer.stream) {
       co_await send_stream(answer, head_only);
@@ -125,9 +137,10 @@ class Connection final : public OpenConnection {
     using namespace boost::asio::experimental::awaitable_operators;
     const std::string head = render_answer_head(answer.response.status, std::nullopt, false);
     if (co_await write_all(stream_, head, limits_.stall) || head_only) co_return;
+    lowest().expires_never();  // that was the head's; nothing is owed to us from here on
     // Whichever ends first cancels the other: a peer that left ends the source, also while nothing
     // is to be said.
-    co_await (pump(*answer.stream) || discard_until_gone());
+    co_await (pump(*answer.stream) || discard_until_gone(stream_));
   }
 
   boost::asio::awaitable<void> pump(LineSource& source) {
@@ -144,26 +157,28 @@ class Connection final : public OpenConnection {
     return std::string(size, static_cast<size_t>(digits)).append(line).append("\n\r\n");
   }
 
-  boost::asio::awaitable<void> discard_until_gone() {
+  template <typename Layer>
+  static boost::asio::awaitable<void> discard_until_gone(Layer& layer) {
     char bytes[4096];
     while (true) {
       const auto [error, count] =
-          co_await stream_.async_read_some(boost::asio::buffer(bytes), kAsync);
+          co_await layer.async_read_some(boost::asio::buffer(bytes), kAsync);
       if (error) co_return;
     }
   }
 
   // Takes what the peer still sends after our last word: a close with bytes unread could cost it
-  // that word.
+  // that word. Below TLS, without its close_notify: HTTP's lengths say where an answer ends.
   boost::asio::awaitable<void> linger() {
     error_code failed;
     lowest().socket().shutdown(boost::asio::socket_base::shutdown_send, failed);
     if (failed) co_return;
     lowest().expires_after(limits_.linger);
-    co_await discard_until_gone();
+    co_await discard_until_gone(lowest());
   }
 
   Stream stream_;
+  Caller caller_;
   boost::beast::flat_buffer buffer_;
   const Handler& handler_;
   const ServerLimits& limits_;

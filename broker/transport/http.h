@@ -3,11 +3,19 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 
 #include "broker/base/error.h"
+#include "ssh-ca/format/public_key.h"
 
 namespace jitwg::http {
+
+// What the server's connection says about who asks.
+struct Caller {
+  bool local = false;                 // over the Unix socket
+  std::optional<ssh::PublicKey> key;  // over TLS: what it proved, if it showed a certificate
+};
 
 struct Request {
   std::string method;                        // "GET", "POST"
@@ -15,6 +23,7 @@ struct Request {
   std::map<std::string, std::string> query;  // decoded
   std::string bearer;                        // of Authorization: Bearer …, or empty
   std::string body;
+  Caller caller;  // set by the server
 };
 
 struct Response {

@@ -7,6 +7,7 @@
 #include "broker/os/file.h"
 #include "broker/os/program.h"
 #include "broker/os/service.h"
+#include "broker/transport/broker_address.h"
 #include "pam_jitwg/hostd/doctor.h"
 #include "pam_jitwg/hostd/hostd.h"
 #include "pam_jitwg/hostd/server.h"
@@ -18,7 +19,12 @@ namespace {
 using namespace jitwg;
 
 const std::vector<Option> kOptions = {
-    {"broker", "unix:/run/jitwg/broker.sock", "where the broker is"},
+    {"broker", "unix:/run/jitwg/broker.sock",
+     "where the broker is: unix:PATH or https://HOST[:PORT]"},
+    {.name = "broker-pin",
+     .help = "https: the broker's key, sha256//BASE64 as `jitwgd init` prints it",
+     .many = true},
+    {"broker-ca", "", "https, instead of pins: PEM file of the certificates that vouch for it"},
     {"node", "", "this host's name in policy"},
     {"node-key", "/etc/jitwg/node_key", "private key of this node, as ssh-keygen writes it"},
     {"ca", "/etc/jitwg/ca.pub", "public key of the CA: certificates and grants of no other count"},
@@ -60,6 +66,7 @@ Result<void> serve(const Config& config) {
                ssh::PublicKey::parse(ca_text.substr(0, ca_text.find('\n'))));
   JITWG_ASSIGN(const std::string pem, read_secret_file(config.get("node-key"), 16 * 1024));
   JITWG_ASSIGN(ssh::PrivateKey node_key, ssh::PrivateKey::parse_openssh(pem));
+  JITWG_ASSIGN(http::BrokerAddress broker, http::read_broker_address(config));
   hostd::Settings settings{node, ca, config.get("cgroup-root"), logins_directory(config)};
   settings.managed = {config.get("managed"), "/etc/passwd", 0};
   JITWG_ASSIGN(settings.grace, duration(config, "grace"));
@@ -77,7 +84,7 @@ Result<void> serve(const Config& config) {
       if (host.name == name) return true;
     return false;
   };
-  node::Agent agent(io, {config.get("broker"), node, realm, ca, config.get("state-dir")},
+  node::Agent agent(io, {std::move(broker), node, realm, ca, config.get("state-dir")},
                     std::move(node_key), *hostd, is_mine, clock);
   hostd->connect([&agent] { return agent.silence(); }, [&agent] { agent.poke(); });
   // Grants first, socket after: nobody is refused for what is on the disk.

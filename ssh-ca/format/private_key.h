@@ -22,6 +22,8 @@ class PrivateKey {
 
   const PublicKey& public_key() const { return public_; }
   std::string sign(std::string_view message) const;  // 64 raw bytes (RFC 8032)
+  // The private half as RFC 8032 has it, 32 bytes: for TLS, which must sign by itself.
+  const unsigned char* seed() const { return secret_.data(); }
 
  private:
   PrivateKey(Secret<64> secret, PublicKey pub) : secret_(std::move(secret)), public_(std::move(pub)) {}

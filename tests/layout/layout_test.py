@@ -23,17 +23,17 @@ EDGES = {
     "broker/os": ["broker/base"],
     "broker/doctor": OS,
     "broker/setup": OS,
-    "broker/transport": OS,
+    "broker/transport": [*OS, "ssh-ca/format"],
     "broker/audit": OS,
     "broker/store": [*OS, "broker/session", "broker/audit", "ssh-ca/format", "policy"],
     "broker/node": [*NODE, "broker/transport"],
     "broker/netfilter": OS,
-    "broker/gateway": [*NODE, "broker/netfilter"],
+    "broker/gateway": [*NODE, "broker/transport/broker_address.h", "broker/netfilter"],
     "broker/daemon": [*NODE, "broker/store", "broker/transport", "policy", "ssh-ca/signer/frames.h"],
     "broker/cli": [*OS, "broker/doctor", "broker/session", "broker/transport", "ssh-ca/format", "policy"],
     "ssh-ca/signer": [*OS, "broker/session", "broker/audit", "ssh-ca/format", "policy", "ssh-ca/admin/commands.h"],
     "ssh-ca/admin": [*OS, "broker/setup", "broker/doctor", "ssh-ca/format", "policy", "ssh-ca/signer"],
-    "pam_jitwg/hostd": [*NODE, "pam_jitwg"],
+    "pam_jitwg/hostd": [*NODE, "broker/transport/broker_address.h", "pam_jitwg"],
     "pam_jitwg": [],
 }
 ALLOWED = PURE | EDGES
@@ -45,6 +45,7 @@ IMPURE = re.compile(r"^(unistd|fcntl|fstream|iostream|thread|mutex|sys/|poll|sig
 THIRD_PARTY = {
     "boost/asio": ["broker/transport", "broker/node", "broker/daemon", "broker/gateway", "broker/store", "pam_jitwg/hostd",
                    "broker/cli/watch.cc"],  # the wait of `jitwg up`: broker, signals and the clock at once
+    "boost/asio/ssl": ["broker/transport"],
     "boost/beast": ["broker/transport"],
     "boost/json": ["broker/base", "broker/node/agent.h"],
     "boost/program_options": ["broker/os/config.cc"],
@@ -64,14 +65,15 @@ THIRD_PARTY = {
 
 GLIBC = {"libc.so.6", "ld-linux-x86-64.so.2"}  # the loader too: for the thread-local storage of a static libstdc++
 LIBC = {"libc.so.6", "libm.so.6", "libstdc++.so.6", "libgcc_s.so.1", "ld-linux-x86-64.so.2"}
+TLS = {"libssl.so.3", "libcrypto.so.3"}
 COMMON = LIBC | {"libsodium.so.23", "libboost_json.so.1.81.0", "libboost_program_options.so.1.81.0"}
 NEEDED = {
-    "bin/jitwg": COMMON | {"libdate-tz.so.3"},
-    "bin/jitwgd": COMMON | {"libdate-tz.so.3", "libsystemd.so.0", "libsqlite3.so.0"},
+    "bin/jitwg": COMMON | TLS | {"libdate-tz.so.3"},
+    "bin/jitwgd": COMMON | TLS | {"libdate-tz.so.3", "libsystemd.so.0", "libsqlite3.so.0"},
     "bin/jitwg-signer": COMMON | {"libdate-tz.so.3", "libsystemd.so.0"},
-    "bin/jitwg-gateway": COMMON | {"libsystemd.so.0", "libnftables.so.1", "libnftnl.so.11", "libmnl.so.0", "libnl-3.so.200", "libnl-genl-3.so.200",
+    "bin/jitwg-gateway": COMMON | TLS | {"libsystemd.so.0", "libnftables.so.1", "libnftnl.so.11", "libmnl.so.0", "libnl-3.so.200", "libnl-genl-3.so.200",
                                    "libnl-route-3.so.200", "libnetfilter_conntrack.so.3"},
-    "bin/jitwg-hostd": COMMON | {"libsystemd.so.0"},
+    "bin/jitwg-hostd": COMMON | TLS | {"libsystemd.so.0"},
     "bin/jitwg-principals": GLIBC,
     "lib/pam_jitwg.so": GLIBC | {"libpam.so.0"},
 }  # fmt: skip

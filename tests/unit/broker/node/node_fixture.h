@@ -82,7 +82,7 @@ class NodeTest : public ::testing::Test {
   }
 
   AgentConfig config() const {
-    return {.broker = "unix:" + directory + "/broker.sock",
+    return {.broker = {"unix:" + directory + "/broker.sock"},
             .node = "gw1",
             .realm = "lab",
             .ca = ca.public_key(),

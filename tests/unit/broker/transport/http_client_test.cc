@@ -3,6 +3,7 @@
 
 #include "broker/base/json.h"
 #include "broker/transport/client.h"
+#include "broker/transport/self_signed.h"
 #include "tests/unit/broker/transport/http_fixture.h"
 
 namespace jitwg::http {
@@ -25,13 +26,24 @@ class ListedLines final : public LineSource {
   bool ends_;
 };
 
-class ClientTest : public ::testing::Test {
+// Over each of both transports: what HTTP does is to be the same.
+class ClientTest : public ::testing::TestWithParam<bool> {
  protected:
   void serve(ServerLimits limits = {}) {
     server = std::make_unique<Server>(
-        io, listen_at(path), [this](Request request) { return answer(std::move(request)); },
-        limits);
+        io, listen(), [this](Request request) { return answer(std::move(request)); }, limits,
+        is_tls() ? *make_server_tls(shown.certificate_pem, shown.key_pem) : nullptr);
     server->start();
+  }
+  bool is_tls() const { return GetParam(); }
+  Fd listen() {
+    if (!is_tls()) {
+      where = {"unix:" + path};
+      return listen_at(path);
+    }
+    Fd listener = listen_on_loopback(port);
+    where = {"https://127.0.0.1:" + std::to_string(port), {*spki_pin(shown.certificate_pem)}};
+    return listener;
   }
 
   asio::awaitable<Answer> answer(Request request) {
@@ -67,14 +79,19 @@ class ClientTest : public ::testing::Test {
 
   TemporaryDirectory directory;
   const std::string path = directory.path() + "/s";
-  const std::string where = "unix:" + path;
+  const SelfSigned shown = *make_self_signed("127.0.0.1");
+  uint16_t port = 0;
+  BrokerAddress where{"unix:" + path};
   asio::io_context io;
   std::vector<std::string> lines;
   int answered = 0;
   std::unique_ptr<Server> server;
 };
 
-TEST_F(ClientTest, CallsAndCallsAgain) {
+// What only a Unix socket has, or is easier shown without TLS around it.
+using UnixClientTest = ClientTest;
+
+TEST_P(ClientTest, CallsAndCallsAgain) {
   serve();
   Client client(io, where);
   for (int i = 0; i < 3; ++i) {
@@ -86,7 +103,7 @@ TEST_F(ClientTest, CallsAndCallsAgain) {
   EXPECT_EQ(call(client, "/x")->body, "GET /x tok ");
 }
 
-TEST_F(ClientTest, AKeptConnectionClosedMeanwhileIsReplaced) {
+TEST_P(ClientTest, AKeptConnectionClosedMeanwhileIsReplaced) {
   ServerLimits limits;
   limits.idle = 20ms;
   limits.linger = 1ms;
@@ -102,7 +119,8 @@ TEST_F(ClientTest, AKeptConnectionClosedMeanwhileIsReplaced) {
   EXPECT_EQ(answered, 2);
 }
 
-TEST_F(ClientTest, ServerGoneIsUnavailable) {
+TEST_P(ClientTest, ServerGoneIsUnavailable) {
+  listen();  // where somebody was once
   Client client(io, where);
   EXPECT_EQ(call(client, "/").error().code, Code::broker_unavailable);
   serve();
@@ -111,12 +129,12 @@ TEST_F(ClientTest, ServerGoneIsUnavailable) {
   const auto response = call(client, "/");
   ASSERT_FALSE(response);
   EXPECT_EQ(response.error().code, Code::broker_unavailable);
-  EXPECT_NE(response.error().message.find(path), std::string::npos);
+  EXPECT_NE(response.error().message.find(where.where), std::string::npos);
   serve();
   EXPECT_TRUE(call(client, "/")) << "it connects again once the server is back";
 }
 
-TEST_F(ClientTest, AnAnswerThatStoppedInTheMiddleIsNotAskedForAgain) {
+TEST_P(UnixClientTest, AnAnswerThatStoppedInTheMiddleIsNotAskedForAgain) {
   const Fd listener = listen_at(path);
   Client client(io, where);
   std::optional<Result<Response>> result;
@@ -136,7 +154,7 @@ TEST_F(ClientTest, AnAnswerThatStoppedInTheMiddleIsNotAskedForAgain) {
   EXPECT_LT(::accept(listener.get(), nullptr, nullptr), 0);
 }
 
-TEST_F(ClientTest, DeadlinesHold) {
+TEST_P(ClientTest, DeadlinesHold) {
   serve();
   Client client(io, where);
   const auto response = call(client, "/hang", {}, 30ms);
@@ -145,7 +163,7 @@ TEST_F(ClientTest, DeadlinesHold) {
   EXPECT_TRUE(call(client, "/x"));
 }
 
-TEST_F(ClientTest, AFullBacklogIsWaitedForNotTakenForAConnection) {
+TEST_P(UnixClientTest, AFullBacklogIsWaitedForNotTakenForAConnection) {
   Fd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   const sockaddr_un address = unix_address(path);
   ASSERT_EQ(::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
@@ -157,7 +175,7 @@ TEST_F(ClientTest, AFullBacklogIsWaitedForNotTakenForAConnection) {
   EXPECT_EQ(response.error().code, Code::broker_unavailable);
 }
 
-TEST_F(ClientTest, TooLargeComesBackAsTheServersAnswer) {
+TEST_P(ClientTest, TooLargeComesBackAsTheServersAnswer) {
   serve();
   Client client(io, where);
   const auto response = call(client, "/", std::string(5 << 20, 'x'));
@@ -167,20 +185,16 @@ TEST_F(ClientTest, TooLargeComesBackAsTheServersAnswer) {
   EXPECT_TRUE(call(client, "/x"));
 }
 
-TEST_F(ClientTest, WhereIsUnderstoodOrRefused) {
+TEST_P(UnixClientTest, WhereIsUnderstoodOrRefused) {
   for (const char* wrong : {"", "unix:", "/run/x", "http://x", "tcp:1"}) {
-    Client client(io, wrong);
+    Client client(io, BrokerAddress{wrong});
     EXPECT_EQ(call(client, "/").error().code, Code::bad_argument) << wrong;
   }
-  Client tls(io, "https://broker:443");
-  const auto response = call(tls, "/");
-  EXPECT_EQ(response.error().code, Code::bad_argument);
-  EXPECT_EQ(response.error().message, "TLS is not built yet");
-  Client endless(io, "unix:/" + std::string(200, 'x'));
+  Client endless(io, BrokerAddress{"unix:/" + std::string(200, 'x')});
   EXPECT_EQ(call(endless, "/").error().code, Code::bad_argument);
 }
 
-TEST_F(ClientTest, StreamsLinesWhateverTheirSize) {
+TEST_P(ClientTest, StreamsLinesWhateverTheirSize) {
   serve();
   lines = {"{}", "", std::string(3 << 20, 'y'), "last"};
   Client client(io, where);
@@ -195,7 +209,7 @@ TEST_F(ClientTest, StreamsLinesWhateverTheirSize) {
   EXPECT_TRUE(call(client, "/x")) << "the client is usable again";
 }
 
-TEST_F(ClientTest, ASilentStreamAndALostOneAreUnavailable) {
+TEST_P(ClientTest, ASilentStreamAndALostOneAreUnavailable) {
   serve();
   lines = {"one"};
   Client client(io, where);
@@ -212,7 +226,7 @@ TEST_F(ClientTest, ASilentStreamAndALostOneAreUnavailable) {
   EXPECT_EQ(next(client).error().code, Code::broker_unavailable);
 }
 
-TEST_F(ClientTest, ARefusedStreamIsTheServersError) {
+TEST_P(ClientTest, ARefusedStreamIsTheServersError) {
   serve();
   Client client(io, where);
   const auto opened = open(client, "/refuse");
@@ -221,7 +235,7 @@ TEST_F(ClientTest, ARefusedStreamIsTheServersError) {
   EXPECT_EQ(opened.error().hint, "who?");
 }
 
-TEST_F(ClientTest, CallOnceNeedsNoLoopOfTheCallers) {
+TEST_P(ClientTest, CallOnceNeedsNoLoopOfTheCallers) {
   serve();
   std::optional<Result<Response>> result;
   std::atomic<bool> done = false;
@@ -234,9 +248,13 @@ TEST_F(ClientTest, CallOnceNeedsNoLoopOfTheCallers) {
   ASSERT_TRUE(*result);
   EXPECT_EQ((*result)->body, "GET /x  ");
   EXPECT_EQ(
-      call_once("unix:" + directory.path() + "/none", {"GET", "/x", {}, {}, {}}, 5s).error().code,
+      call_once({"unix:" + directory.path() + "/none"}, {"GET", "/x", {}, {}, {}}, 5s).error().code,
       Code::broker_unavailable);
 }
+
+INSTANTIATE_TEST_SUITE_P(Over, ClientTest, ::testing::Bool(),
+                         [](const auto& over) { return over.param ? "Tls" : "UnixSocket"; });
+INSTANTIATE_TEST_SUITE_P(Over, UnixClientTest, ::testing::Values(false));
 
 }  // namespace
 }  // namespace jitwg::http

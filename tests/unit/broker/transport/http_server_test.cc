@@ -278,6 +278,22 @@ TEST_F(ServerTest, StreamsLinesInChunks) {
   EXPECT_TRUE(turn_until(io, [&] { return sources == 0; }));
 }
 
+TEST_F(ServerTest, ASilentStreamOutlivesEveryDeadline) {
+  ServerLimits limits;
+  limits.stall = limits.header = limits.body = limits.idle = 30ms;
+  serve(limits);
+  lines = {"one"};
+  RawPeer peer(path);
+  peer.send(get("/stream"));
+  ASSERT_TRUE(gets(peer, "one\n"));
+  bool passed = false;
+  asio::steady_timer later(io, 200ms);
+  later.async_wait([&](auto) { passed = true; });
+  ASSERT_TRUE(turn_until(io, [&] { return passed; }));
+  EXPECT_EQ(sources, 1);
+  EXPECT_FALSE(peer.ended());
+}
+
 TEST_F(ServerTest, ASilentStreamsSourceGoesWithItsPeer) {
   serve();
   lines = {"one"};

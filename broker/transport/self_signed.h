@@ -1,0 +1,23 @@
+// The key and certificate that a broker without a public CA shows. Who pins the key needs no more; the
+// certificate's dates are as wide as X.509 has them.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "broker/base/error.h"
+
+namespace jitwg::http {
+
+struct SelfSigned {
+  std::string key_pem;          // ECDSA P-256, PKCS #8, not encrypted: write it 0600
+  std::string certificate_pem;  // valid for `host`, from 2020 to 9999
+};
+// `host`: the name or IP address that clients connect to (subjectAltName).
+Result<SelfSigned> make_self_signed(const std::string& host);
+
+// "sha256//BASE64": SHA-256 of the SubjectPublicKeyInfo (DER) of the first certificate in `pem`. The same
+// as `openssl x509 -pubkey -noout | openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64`.
+Result<std::string> spki_pin(std::string_view pem);
+
+}  // namespace jitwg::http
