@@ -137,10 +137,11 @@ class Connection final : public OpenConnection {
     using namespace boost::asio::experimental::awaitable_operators;
     const std::string head = render_answer_head(answer.response.status, std::nullopt, false);
     if (co_await write_all(stream_, head, limits_.stall) || head_only) co_return;
-    lowest().expires_never();  // that was the head's; nothing is owed to us from here on
     // Whichever ends first cancels the other: a peer that left ends the source, also while nothing
-    // is to be said.
-    co_await (pump(*answer.stream) || discard_until_gone(stream_));
+    // is to be said. Nothing is owed to us from here on, so the read waits for ever; and it comes
+    // first, because a write's deadline is also that of a read begun after it.
+    lowest().expires_never();
+    co_await (discard_until_gone(stream_) || pump(*answer.stream));
   }
 
   boost::asio::awaitable<void> pump(LineSource& source) {
