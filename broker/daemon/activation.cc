@@ -24,13 +24,18 @@ Result<std::string> Broker::choose_gateway(const store::Session& session) const 
   const std::vector<std::string>& hosts = session.access.jump_hosts;
   const std::vector<std::string>& gateways = session.access.gateways;
   const auto is_connected = [&](const std::string& node) { return nodes_->is_connected(node); };
+  const auto nobody = [&](Code code, std::string what, const std::vector<std::string>& nodes) {
+    std::set<std::string> wrong_clocks;
+    for (const std::string& node : nodes)
+      if (nodes_->has_wrong_clock(node)) wrong_clocks.insert(node);
+    if (!wrong_clocks.empty()) what += " with its clock set right: " + joined(wrong_clocks);
+    return fail(code, what, "the session stays approved: try again in a moment");
+  };
   const auto gateway = std::ranges::find_if(gateways, is_connected);
   if (gateway == gateways.end())
-    return fail(Code::no_gateway, "no gateway of " + session.target + " is connected",
-                "the session stays approved: try again in a moment");
+    return nobody(Code::no_gateway, "no gateway of " + session.target + " is connected", gateways);
   if (!hosts.empty() && std::ranges::none_of(hosts, is_connected))
-    return fail(Code::no_jump_host, "no jump host of " + session.target + " is connected",
-                "the session stays approved: try again in a moment");
+    return nobody(Code::no_jump_host, "no jump host of " + session.target + " is connected", hosts);
   return *gateway;
 }
 

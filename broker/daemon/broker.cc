@@ -123,6 +123,7 @@ asio::awaitable<Result<void>> Broker::refresh_rules() {
                      rules_->people_bytes != (*fetched)->people_bytes ||
                      rules_->ca != (*fetched)->ca;
   if (other) {
+    if (rules_) nodes_->drop_strangers(*rules_, **fetched);
     rules_ = std::move(*fetched);
     events_.emit({.name = EventName::policy_loaded, .text = "policy " + rules_->policy.digest});
   }

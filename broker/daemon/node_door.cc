@@ -11,25 +11,37 @@ constexpr auto kRemembered = std::chrono::minutes(2);
 static_assert(kRemembered > 2 * limits::kNodeClockSkew);
 
 node::NodeKeys keys_of(const Rules& rules) {
-  return [&policy = rules.policy](std::string_view name) -> Result<ssh::PublicKey> {
-    if (const auto gateway = policy.gateways.find(std::string(name));
-        gateway != policy.gateways.end())
-      return gateway->second.node_key;
-    if (const auto host = policy.jump_hosts.find(std::string(name));
-        host != policy.jump_hosts.end())
-      return host->second.node_key;
-    return fail(Code::wrong_node, "policy names no node \"" + escape_for_terminal(name) + "\"");
+  return [&rules](std::string_view name) -> Result<ssh::PublicKey> {
+    if (const ssh::PublicKey* key = rules.node_key(std::string(name))) return *key;
+    return fail(Code::wrong_node, "policy names no node \"" + escape_for_terminal(name) + "\"",
+                "add it to the policy, with its node_key");
   };
+}
+
+Result<void> check_connection(const http::Caller& caller, const std::string& node,
+                              const Rules& rules) {
+  if (caller.local || caller.key == *rules.node_key(node)) return {};
+  return fail(Code::wrong_node,
+              caller.key ? "the connection proved " + caller.key->fingerprint() +
+                               ", which is not the key of " + node
+                         : "the connection proved no key, so it is not " + node + "'s",
+              "each node connects by itself, with its own node key");
 }
 
 }  // namespace
 
-Result<void> NodeDoor::check_clock(const node::NodeHead& head, WallTime now) {
-  if (head.at <= now + limits::kNodeClockSkew && now <= head.at + limits::kNodeClockSkew) return {};
+Result<bool> NodeDoor::check_clock(const node::NodeHead& head, const http::Caller& caller,
+                                   WallTime now) {
+  if (std::chrono::abs(head.at - now) <= limits::kNodeClockSkew) {
+    wrong_clocks_.erase(head.node);
+    return true;
+  }
   const std::string text =
       head.node + "'s clock says " + render_time(head.at) + ", here it is " + render_time(now);
-  events_.emit(
-      {.name = EventName::node_clock, .node = head.node, .code = Code::clock, .text = text});
+  if (wrong_clocks_.insert(head.node).second)
+    events_.emit(
+        {.name = EventName::node_clock, .node = head.node, .code = Code::clock, .text = text});
+  if (!caller.local) return false;
   return fail(Code::clock, text, "set the node's clock: no session goes through it until then");
 }
 
@@ -49,20 +61,24 @@ Result<bool> NodeDoor::known(const node::NodeHead& head, const std::string& body
   return true;
 }
 
-Result<node::Watch> NodeDoor::watch(const ssh::SignedDocument& document, const Rules& rules,
-                                    WallTime now) {
+Result<NodeDoor::Watcher> NodeDoor::watch(const ssh::SignedDocument& document,
+                                          const http::Caller& caller, const Rules& rules,
+                                          WallTime now) {
   JITWG_ASSIGN(node::Watch watch, node::verify_watch(document, rules.policy.realm, keys_of(rules)));
-  JITWG_TRY(check_clock(watch.head, now));
+  JITWG_TRY(check_connection(caller, watch.head.node, rules));
+  JITWG_ASSIGN(const bool clock_is_right, check_clock(watch.head, caller, now));
   JITWG_ASSIGN(const bool again, known(watch.head, document.body, now));
   if (again) return fail(Code::replay, "this watch was opened before", "sign a new one");
-  return watch;
+  return Watcher{std::move(watch), clock_is_right};
 }
 
 Result<std::optional<node::Report>> NodeDoor::report(const ssh::SignedDocument& document,
+                                                     const http::Caller& caller,
                                                      const Rules& rules, WallTime now) {
   JITWG_ASSIGN(node::Report report,
                node::verify_report(document, rules.policy.realm, keys_of(rules)));
-  JITWG_TRY(check_clock(report.head, now));
+  JITWG_TRY(check_connection(caller, report.head.node, rules));
+  JITWG_TRY(check_clock(report.head, caller, now));
   JITWG_ASSIGN(const bool again, known(report.head, document.body, now));
   if (again) return std::nullopt;
   return report;

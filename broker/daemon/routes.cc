@@ -219,19 +219,20 @@ asio::awaitable<Routes::Body> Routes::get_policy(const http::Request& request, R
 Result<std::shared_ptr<http::LineSource>> Routes::open_watch(const http::Request& request,
                                                              const Rules& rules) {
   JITWG_ASSIGN(const ssh::SignedDocument document, document_of(request));
-  auto watch = door_.watch(document, rules, broker_.clock().now());
-  if (!watch) {
-    refused(watch.error(), {}, {});
-    return tl::unexpected<Error>(watch.error());
+  const auto let_in = door_.watch(document, request.caller, rules, broker_.clock().now());
+  if (!let_in) {
+    refused(let_in.error(), {}, {});
+    return tl::unexpected<Error>(let_in.error());
   }
-  return broker_.nodes().watch(watch->head.node);
+  const node::Watch& watch = let_in->watch;
+  return broker_.nodes().watch(watch.head.node, watch.revision, let_in->clock_is_right);
 }
 
 asio::awaitable<Routes::Body> Routes::post_report(const http::Request& request, RulesPtr rules) {
   const auto document = document_of(request);
   if (!document) co_return tl::unexpected<Error>(document.error());
   const json::value accepted{{"accepted", true}};
-  const auto report = door_.report(*document, *rules, broker_.clock().now());
+  const auto report = door_.report(*document, request.caller, *rules, broker_.clock().now());
   if (!report) {
     refused(report.error(), {}, {});
     co_return tl::unexpected<Error>(report.error());

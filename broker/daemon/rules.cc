@@ -36,6 +36,14 @@ bool Rules::may_decide(const store::Session& session, const std::string& person)
   return person != session.person && judge(session).approvers.contains(person);
 }
 
+const ssh::PublicKey* Rules::node_key(const std::string& node) const {
+  if (const auto gateway = policy.gateways.find(node); gateway != policy.gateways.end())
+    return &gateway->second.node_key;
+  if (const auto host = policy.jump_hosts.find(node); host != policy.jump_hosts.end())
+    return &host->second.node_key;
+  return nullptr;
+}
+
 bool Rules::is_known(const std::string& person, WallTime at) const {
   return std::ranges::any_of(people.entries(), [&](const ssh::AllowedSigner& entry) {
     return entry.person == person && (!entry.valid_after || *entry.valid_after <= at) &&

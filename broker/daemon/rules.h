@@ -28,6 +28,9 @@ struct Rules {
   bool may_decide(const store::Session& session, const std::string& person) const;
   bool may_audit(const std::string& person) const { return policy.has_right("audit_read", person); }
 
+  // Null: policy names no such node.
+  const ssh::PublicKey* node_key(const std::string& node) const;
+
   // Has a key that is valid at `at`.
   bool is_known(const std::string& person, WallTime at) const;
   // Did a key begin or end after `from`, up to `to`?

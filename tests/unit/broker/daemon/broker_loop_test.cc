@@ -117,6 +117,10 @@ class BrokerLoop : public testing::Test {
     return asked.session;
   }
   Result<store::Session> activate(const SessionId& id) { return wait(broker_->activate(id)); }
+  Result<store::Session> give_back(const SessionId& id) {
+    std::function<Result<store::Session>(Change&)> work = [&](Change& change) { return return_session(change, id); };
+    return wait(broker_->change(std::move(work)));
+  }
 
   // A node that watches, and does as it is told (or says `open_as`).
   void connect(const std::string& name, std::optional<ReportState> open_as = ReportState::open) {
@@ -440,7 +444,7 @@ TEST_F(BrokerLoop, ANodesNewestStreamCountsAndItsComingAndGoingIsSaid) {
   auto third = hub.watch("gw1");
   EXPECT_EQ(events_.count(EventName::node_joined), 1u);
   EXPECT_EQ(events_.count(EventName::node_lost), 1u);
-  EXPECT_EQ(events_.count(EventName::node_back), 1u);
+  EXPECT_EQ(events_.count(EventName::node_back), 2u) << "also that a second connection took over";
 }
 
 TEST_F(BrokerLoop, AStreamBeginsWithASnapshotOfItsOwnAndThenHasTheNewestState) {
@@ -455,8 +459,7 @@ TEST_F(BrokerLoop, AStreamBeginsWithASnapshotOfItsOwnAndThenHasTheNewestState) {
   EXPECT_EQ(snapshot->kind, node::Update::Kind::snapshot);
   ASSERT_EQ(snapshot->entries.size(), 1u);
   EXPECT_TRUE(snapshot->entries[0].grant);
-  std::function<Result<store::Session>(Change&)> give_back = [&](Change& change) { return return_session(change, id); };
-  ASSERT_TRUE(wait(broker_->change(std::move(give_back))));
+  ASSERT_TRUE(give_back(id));
   const auto set = node::parse_update(*wait(late->next()));
   EXPECT_EQ(set->kind, node::Update::Kind::set);
   EXPECT_GT(set->revision, snapshot->revision);
@@ -466,24 +469,123 @@ TEST_F(BrokerLoop, AStreamBeginsWithASnapshotOfItsOwnAndThenHasTheNewestState) {
   EXPECT_EQ(node::parse_update(*wait(late->next()))->entries, set->entries) << "said again until there is evidence";
 }
 
+TEST_F(BrokerLoop, AKnownRevisionIsTakenUpWithWhatHasChangedSince) {
+  connect("gw1");
+  connect("jump1");
+  const SessionId first = approved(), second = approved();
+  ASSERT_TRUE(activate(first));
+  NodeHub& hub = broker_->nodes();
+  const auto begin = [&](int64_t revision) {
+    const auto stream = hub.watch("gw1", revision);
+    return *node::parse_update(*wait(stream->next()));
+  };
+  const auto held = begin(0);
+  using Kind = node::Update::Kind;
+  EXPECT_EQ(held.kind, Kind::snapshot);
+  EXPECT_EQ(begin(held.revision).kind, Kind::set);
+  EXPECT_TRUE(begin(held.revision).entries.empty()) << "nothing is new";
+  connect("gw1");
+  ASSERT_TRUE(activate(second));
+  const auto resumed = begin(held.revision);
+  EXPECT_EQ(resumed.kind, Kind::set);
+  ASSERT_EQ(resumed.entries.size(), 1u);
+  EXPECT_EQ(resumed.entries[0].session, second);
+  EXPECT_EQ(begin(resumed.revision + 1).kind, Kind::snapshot) << "of another run";
+  EXPECT_EQ(begin(resumed.revision - 1000).kind, Kind::snapshot) << "too old";
+
+  // What is no more can only be missed in a snapshot; of other nodes' sessions nothing is missed.
+  connect("gw1");
+  ASSERT_TRUE(give_back(first));
+  run_until([&] { return events_.count(EventName::session_closed) == 1; });
+  EXPECT_EQ(begin(resumed.revision).kind, Kind::snapshot);
+  auto other = hub.watch("gw2", held.revision);
+  EXPECT_EQ(node::parse_update(*wait(other->next()))->kind, Kind::set);
+
+  restart(std::chrono::seconds(10));
+  EXPECT_EQ(node::parse_update(*wait(broker_->nodes().watch("gw2", resumed.revision)->next()))->kind, Kind::snapshot);
+}
+
+TEST_F(BrokerLoop, ThroughANodeWithAWrongClockNothingNewGoes) {
+  connect("jump1");
+  const SessionId id = approved();
+  auto stream = broker_->nodes().watch("gw1", 0, false);
+  EXPECT_FALSE(broker_->nodes().is_connected("gw1"));
+  const auto refused = activate(id);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::no_gateway);
+  EXPECT_NE(refused.error().message.find("clock set right: gw1"), std::string::npos) << refused.error().message;
+  EXPECT_EQ(read(id).state, State::approved);
+  connect("gw1");
+  EXPECT_TRUE(activate(id));
+}
+
+TEST_F(BrokerLoop, ANodeWhoseKeyPolicyNoLongerNamesIsHeardNoMore) {
+  auto gateway = broker_->nodes().watch("gw1");
+  auto host = broker_->nodes().watch("jump1");
+  EXPECT_TRUE(wait(gateway->next()) && wait(host->next()));
+  realm_.keys.erase("gw1");
+  realm_.keys.emplace("gw1", ssh::PrivateKey::generate());
+  ASSERT_TRUE(wait(broker_->refresh_rules()));
+  EXPECT_FALSE(wait(gateway->next()));
+  std::optional<std::optional<std::string>> said;
+  spawn(host->next(), said);
+  io_.poll();
+  EXPECT_FALSE(said) << "the other's goes on";
+  const auto newer = broker_->nodes().watch("jump1");
+  run_until([&] { return said.has_value(); });
+}
+
+TEST_F(BrokerLoop, OverTlsTheConnectionMustHaveProvenTheNodesKey) {
+  NodeDoor door(events_);
+  const Rules& rules = **broker_->rules();
+  const auto sign = [&](const std::string& name, Seconds off) {
+    const auto body = node::render_watch({{"lab-1", name, clock_.time + off, hex_encode(random_bytes(16))}, 0});
+    return ssh::sign(body, node::kNodeNamespace, realm_.keys.at(name));
+  };
+  const auto as = [&](const std::string& name) { return http::Caller{false, realm_.keys.at(name).public_key()}; };
+  const auto late = door.watch(sign("gw1", Seconds(0)), as("gw1"), rules, clock_.time);
+  ASSERT_TRUE(late);
+  EXPECT_TRUE(late->clock_is_right);
+  for (const http::Caller& caller : {as("jump1"), http::Caller{}})
+    EXPECT_EQ(door.watch(sign("gw1", Seconds(0)), caller, rules, clock_.time).error().code, Code::wrong_node);
+
+  // A wrong clock lets it close, and show evidence.
+  for (const Seconds off : {Seconds(120), Seconds(-120)}) {
+    const auto wrong = door.watch(sign("gw1", off), as("gw1"), rules, clock_.time);
+    ASSERT_TRUE(wrong) << wrong.error().render();
+    EXPECT_FALSE(wrong->clock_is_right);
+    const node::Report report{{"lab-1", "gw1", clock_.time + off, hex_encode(random_bytes(16))},
+                              SessionId::make(clock_.time),
+                              {node::Reported::open, std::nullopt, nullptr}};
+    const auto document = ssh::sign(node::render_report(report), node::kNodeNamespace, realm_.keys.at("gw1"));
+    EXPECT_TRUE(door.report(document, as("gw1"), rules, clock_.time));
+    EXPECT_EQ(door.report(document, as("jump1"), rules, clock_.time).error().code, Code::wrong_node);
+  }
+  EXPECT_EQ(events_.count(EventName::node_clock), 1u) << "said once";
+  EXPECT_TRUE(door.watch(sign("gw1", Seconds(0)), as("gw1"), rules, clock_.time));
+  EXPECT_TRUE(door.watch(sign("gw1", Seconds(99)), as("gw1"), rules, clock_.time));
+  EXPECT_EQ(events_.count(EventName::node_clock), 2u) << "and again when it comes to that again";
+}
+
 TEST_F(BrokerLoop, NodesAreLetInByTheirOwnKeyClockAndNonce) {
   NodeDoor door(events_);
   const Rules& rules = **broker_->rules();
+  const http::Caller local{.local = true};
   const auto watch = [&](const std::string& key, const std::string& name, Seconds off) {
     const std::string nonce = hex_encode(random_bytes(16));
     const auto body = node::render_watch({{"lab-1", name, clock_.time + off, nonce}, 0});
     return ssh::sign(body, node::kNodeNamespace, realm_.keys.at(key));
   };
-  EXPECT_TRUE(door.watch(watch("gw1", "gw1", Seconds(0)), rules, clock_.time));
-  EXPECT_TRUE(door.watch(watch("jump1", "jump1", Seconds(30)), rules, clock_.time));
-  EXPECT_EQ(door.watch(watch("gw1", "jump1", Seconds(0)), rules, clock_.time).error().code, Code::wrong_key);
-  EXPECT_EQ(door.watch(watch("gw1", "gw9", Seconds(0)), rules, clock_.time).error().code, Code::wrong_node);
+  EXPECT_TRUE(door.watch(watch("gw1", "gw1", Seconds(0)), local, rules, clock_.time));
+  EXPECT_TRUE(door.watch(watch("jump1", "jump1", Seconds(30)), local, rules, clock_.time));
+  EXPECT_EQ(door.watch(watch("gw1", "jump1", Seconds(0)), local, rules, clock_.time).error().code, Code::wrong_key);
+  EXPECT_EQ(door.watch(watch("gw1", "gw9", Seconds(0)), local, rules, clock_.time).error().code, Code::wrong_node);
   for (const Seconds off : {Seconds(-31), Seconds(31)})
-    EXPECT_EQ(door.watch(watch("gw1", "gw1", off), rules, clock_.time).error().code, Code::clock);
-  EXPECT_EQ(events_.count(EventName::node_clock), 2u);
+    EXPECT_EQ(door.watch(watch("gw1", "gw1", off), local, rules, clock_.time).error().code, Code::clock);
+  EXPECT_EQ(events_.count(EventName::node_clock), 1u) << "said once";
   const auto once = watch("gw1", "gw1", Seconds(0));
-  EXPECT_TRUE(door.watch(once, rules, clock_.time));
-  EXPECT_EQ(door.watch(once, rules, clock_.time).error().code, Code::replay);
+  EXPECT_TRUE(door.watch(once, local, rules, clock_.time));
+  EXPECT_EQ(door.watch(once, local, rules, clock_.time).error().code, Code::replay);
 }
 
 }  // namespace
