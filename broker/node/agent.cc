@@ -45,7 +45,7 @@ struct Agent::Impl : std::enable_shared_from_this<Impl> {
   asio::awaitable<void> converge_loop();
 
   asio::awaitable<void> subscribe_loop();
-  asio::awaitable<Error> follow_stream(Backoff& backoff);
+  asio::awaitable<std::optional<Error>> follow_stream(Backoff& backoff);
   void take(const Update& update);
 
   asio::awaitable<void> report_loop();
@@ -163,9 +163,10 @@ http::Request Agent::Impl::make_request(std::string path, std::string body) cons
 asio::awaitable<void> Agent::Impl::subscribe_loop() {
   Backoff backoff(config.timings.backoff_first, config.timings.backoff_most);
   while (true) {
-    const Error trouble = co_await follow_stream(backoff);
+    const std::optional<Error> trouble = co_await follow_stream(backoff);
     if (stopped) co_return;
-    const std::string text = trouble.render();
+    if (!trouble) continue;
+    const std::string text = trouble->render();
     if (connected || text != last_trouble)
       log(Level::warning, "no word from the broker, serving what is stored: " + text);
     connected = false;
@@ -175,29 +176,36 @@ asio::awaitable<void> Agent::Impl::subscribe_loop() {
   }
 }
 
-// One subscription; returns why it ended.
-asio::awaitable<Error> Agent::Impl::follow_stream(Backoff& backoff) {
+// One subscription; returns why it ended. nullopt: this node's clock has crossed the line of what the
+// broker accepts, and a new subscription tells it so.
+asio::awaitable<std::optional<Error>> Agent::Impl::follow_stream(Backoff& backoff) {
   http::Client client(io, config.broker);
   http::Request request = make_request("/v1/watch", render_watch({make_head(), revision}));
   const Result<void> opened = co_await client.open_stream(std::move(request), config.timings.call);
   if (!opened) co_return opened.error();
   bool first = true;
+  const bool resumes = revision != 0;
+  const SteadyClock::time_point began = SteadyClock::now();
   while (true) {
     const Result<std::string> line = co_await client.next_line(config.timings.silence);
     if (stopped) co_return Error{Code::broker_unavailable, "stopped", {}};
     if (!line) co_return line.error();
     const Result<Update> update = parse_update(*line);
     if (!update) co_return update.error();
-    if (first && update->kind != Update::Kind::snapshot)
+    if (first && update->kind != Update::Kind::snapshot &&
+        !(resumes && update->kind == Update::Kind::set))
       co_return Error{Code::bad_value, "the broker's stream does not begin with a snapshot", {}};
+    const bool clock_was_off = book->clock_is_off();
     take(*update);
+    if (!first && book->clock_is_off() != clock_was_off) co_return std::nullopt;
     if (first) {
       log(Level::info, "subscribed to the broker");
       connected = true;
-      backoff.reset();
       report_alarm.ring();
     }
     first = false;
+    // Not at once: two machines with one key would throw each other out as fast as they can.
+    if (SteadyClock::now() - began >= config.timings.backoff_most) backoff.reset();
   }
 }
 

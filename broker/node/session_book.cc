@@ -109,9 +109,11 @@ void SessionBook::apply(const Update& update, WallTime now) {
 }
 
 void SessionBook::judge_clock(WallTime at_broker, WallTime now) {
+  // Whole seconds and the way here make one second of doubt: not to and fro at the line.
+  constexpr Seconds kDoubt(2);
   const bool was_off = clock_is_off_.has_value();
   clock_is_off_.reset();
-  if (std::chrono::abs(at_broker - now) > limits::kNodeClockSkew)
+  if (std::chrono::abs(at_broker - now) > limits::kNodeClockSkew - (was_off ? kDoubt : Seconds(0)))
     clock_is_off_ = Error{
         Code::clock,
         "it is " + render_time(at_broker) + " at the broker and " + render_time(now) + " here",
@@ -127,6 +129,10 @@ void SessionBook::apply_open(const Entry& entry, WallTime now) {
     held->second.announce = true;
     return;
   }
+  // What became of it says more than a refusal.
+  if (const auto known = tombstones_.find(entry.session);
+      known != tombstones_.end() && known->second.evidence.is_object())
+    return owe(entry.session, {Reported::closed, std::nullopt, known->second.evidence});
   const Result<SessionId> admitted = clock_is_off_ ? tl::unexpected<Error>(*clock_is_off_)
                                                    : admit(*entry.grant, now, entry.session);
   if (admitted) {
@@ -134,10 +140,7 @@ void SessionBook::apply_open(const Entry& entry, WallTime now) {
     return;
   }
   complain("grant refused", entry.session, admitted.error());
-  // What the broker has yet to learn of this session is worth more than this refusal.
-  const auto owed = owed_.find(entry.session);
-  if (owed == owed_.end() || owed->second.finding.state != Reported::closed)
-    owe(entry.session, {Reported::refused, admitted.error().code, nullptr});
+  owe(entry.session, {Reported::refused, admitted.error().code, nullptr});
 }
 
 void SessionBook::apply_closed(const Entry& entry, WallTime now) {

@@ -44,6 +44,8 @@ class SessionBook {
   // something is unfinished, ask again soon.
   bool converge(WallTime now);
 
+  // By the broker's last word, this node's clock or the broker's is wrong: no new sessions.
+  bool clock_is_off() const { return clock_is_off_.has_value(); }
   std::vector<Wanted> sessions() const;
   std::optional<WallTime> next_end() const;  // of the open ones
 

@@ -284,10 +284,56 @@ TEST_F(AgentTest, AStreamThatMakesNoSenseIsLeft) {
   broker->greets = false;
   broker->send_line("");
   ASSERT_TRUE(becomes([&] { return broker->watches.size() == 3; }));
-  broker->send(set({closed(g.session)}));
+  broker->send({Update::Kind::heartbeat, 1, clock.time, {}});
   EXPECT_TRUE(becomes([&] { return broker->watches.size() == 4; }))
-      << "it begins with a snapshot or not at all";
+      << "it begins with a snapshot or a set, or not at all";
   EXPECT_EQ(enforcer.open, std::set{g.session});
+}
+
+TEST_F(AgentTest, OnlyWhoHoldsARevisionIsTakenUpWithASet) {
+  const Grant first = grant(), second = grant();
+  start_broker({open(first)});
+  broker->greets = false;
+  start_agent();
+  ASSERT_TRUE(becomes([&] { return broker->watches.size() == 1; }));
+  broker->send(set({open(first)}));
+  ASSERT_TRUE(becomes([&] { return broker->watches.size() == 2; })) << "it holds nothing yet";
+  EXPECT_TRUE(enforcer.open.empty());
+  broker->greets = true;
+  broker->send_line("");
+  ASSERT_TRUE(becomes([&] { return broker->has(first.session, Reported::open); }));
+  broker->greeting = set({open(second)});
+  broker->send_line("");
+  ASSERT_TRUE(becomes([&] { return broker->has(second.session, Reported::open); }));
+  EXPECT_EQ(broker->watches.back().revision, 1);
+  EXPECT_EQ(enforcer.open, (std::set{first.session, second.session})) << "a set closes nothing";
+}
+
+TEST_F(AgentTest, AClockThatGoesWrongOrRightSubscribesAnew) {
+  start_broker();
+  start_agent();
+  ASSERT_TRUE(becomes([&] { return broker->watches.size() == 1; }));
+  broker->send({Update::Kind::heartbeat, 1, clock.time + Seconds(31), {}});
+  ASSERT_TRUE(becomes([&] { return broker->watches.size() == 2; }));
+  broker->greeting.now = clock.time + Seconds(31);
+  broker->send({Update::Kind::heartbeat, 1, clock.time + Seconds(31), {}});
+  broker->send({Update::Kind::heartbeat, 1, clock.time + Seconds(31), {}});
+  broker->send({Update::Kind::heartbeat, 1, clock.time, {}});
+  ASSERT_TRUE(becomes([&] { return broker->watches.size() >= 3; }));
+}
+
+TEST_F(AgentTest, ThrownOutAgainAndAgainItComesBackMoreAndMoreSlowly) {
+  timings.backoff_first = 20ms;
+  timings.backoff_most = 10s;
+  start_broker();
+  start_agent();
+  for (size_t times = 1; times <= 4; ++times) {
+    ASSERT_TRUE(becomes([&] { return broker->watches.size() == times; }));
+    broker->send_line("");  // it leaves a stream that makes no sense
+  }
+  const auto before = std::chrono::steady_clock::now();
+  ASSERT_TRUE(becomes([&] { return broker->watches.size() == 5; }));
+  EXPECT_GE(std::chrono::steady_clock::now() - before, 75ms) << "half of 20 ms, doubled three times";
 }
 
 TEST_F(AgentTest, ANodeKeyThatPolicyDoesNotNameGetsNothing) {
