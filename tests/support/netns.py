@@ -58,6 +58,10 @@ class Host:
         words = command.split() if isinstance(command, str) else list(command)
         return ["nsenter", "-t", str(self._pid), "-n", "-m", "-p", "--", *words]
 
+    def on_its_network(self, command):
+        """The command for subprocess, without the host's files and processes: signals reach it."""
+        return ["nsenter", f"--net=/proc/{self._pid}/ns/net", "--", *command]
+
     def run(self, command, check=True, timeout=30, **more):
         done = subprocess.run(self._enter(command), capture_output=True, text=True, timeout=timeout, **more)
         if check and done.returncode != 0:
