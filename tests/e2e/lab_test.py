@@ -195,7 +195,8 @@ def test_a_person_has_agent_key_and_configuration(bare_lab):
         assert (who, where) == (person, f"/home/{person}")
         assert in_agent == on_disk
         assert f"person = {person}" in config
-        assert "broker = unix:/run/jitwg/broker.sock" in config
+        assert "broker = https://broker:7443" in config
+        assert any(line.startswith("broker-pin = sha256//") for line in config)
 
 
 def test_sudo_gives_a_person_wg_quick_and_nothing_else(bare_lab):
@@ -417,10 +418,10 @@ def test_programs_run_as_their_users_with_their_sockets(new_lab, tmp_path):
     lab = new_lab(build=make_fake_build(tmp_path))
     lab.up()
     for host, name, uid, capabilities, listen in (
-        ("broker", "jitwg-signer", 851, "0", "signer.sock"),
-        ("broker", "jitwgd", 850, "0", "broker.sock"),
+        ("broker", "jitwg-signer", 851, "0", "signer"),
+        ("broker", "jitwgd", 850, "0", "broker:tls"),
         ("gw", "jitwg-gateway", 852, "1000", ""),
-        ("jump", "jitwg-hostd", 0, None, "hostd.sock"),
+        ("jump", "jitwg-hostd", 0, None, "hostd"),
     ):
         said = json.loads(lab.wait_journal(host, f"SYSLOG_IDENTIFIER={name}")[0]["MESSAGE"])
         assert said["name"] == name
@@ -434,23 +435,23 @@ def test_programs_run_as_their_users_with_their_sockets(new_lab, tmp_path):
 
 
 def ask_broker(lab, host):
-    script = "nc -U -N -w 20 /run/jitwg/broker.sock </dev/null"
-    return lab.exec(host, "sh", "-c", script).stdout.strip()
+    where = "-U /run/jitwg/broker.sock" if host == "broker" else "broker 7443"
+    return lab.exec(host, "sh", "-c", f"nc -N -w 20 {where} </dev/null").stdout.strip()
 
 
-def test_the_brokers_socket_outlives_the_broker(new_lab, tmp_path):
+def test_the_brokers_sockets_outlive_the_broker(new_lab, tmp_path):
     lab = new_lab(build=make_fake_build(tmp_path))
     lab.up()
     first = ask_broker(lab, "person")
-    assert first == ask_broker(lab, "jump") == ask_broker(lab, "gw")
+    assert first == ask_broker(lab, "jump") == ask_broker(lab, "broker")
     lab.kill("broker", "jitwgd")
     assert not lab.status()["hosts"]["broker"]["programs"]["jitwgd"]["alive"]
-    with lab.popen("person", "nc", "-U", "-w", "20", "/run/jitwg/broker.sock") as waiting:
+    with lab.popen("person", "nc", "-w", "20", "broker", "7443") as waiting:
         lab.start("broker", "jitwgd")
         second = waiting.stdout.readline().strip()
         waiting.kill()
     assert second != first
-    assert second == ask_broker(lab, "person") == ask_broker(lab, "jump")
+    assert second == ask_broker(lab, "person") == ask_broker(lab, "broker")
     again = lab.command("start", "broker", "jitwgd", check=False)
     assert again.returncode == 1
     assert "already running" in again.stderr

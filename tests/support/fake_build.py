@@ -6,19 +6,20 @@ PROGRAMS = ("jitwg", "jitwgd", "jitwg-signer", "jitwg-gateway", "jitwg-hostd", "
 
 # Says on stderr what it was given, reports ready, then answers every connection with its pid.
 _DAEMON = r'''#!/usr/bin/python3 -IS
-import json, os, signal, socket, stat, sys
+import json, os, select, signal, socket, stat, sys
 name = os.path.basename(sys.argv[0])
 if name == "@broken@":
     print("cannot go on like this", file=sys.stderr)
     sys.exit(9)
-config = dict(line.strip().split(" = ", 1) for line in open(sys.argv[2]))
+conf = {"jitwgd": "broker"}.get(name, name.removeprefix("jitwg-"))
+config = dict(line.strip().split(" = ", 1) for line in open(f"/etc/jitwg/{conf}.conf"))
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
-handed = int(os.environ.get("LISTEN_PID", 0)) == os.getpid() and int(os.environ["LISTEN_FDS"])
+handed = int(os.environ["LISTEN_FDS"]) if int(os.environ.get("LISTEN_PID", 0)) == os.getpid() else 0
 state = os.stat(config["state-dir"])
 print(json.dumps({
     "name": name, "uid": os.getuid(), "capabilities": status["CapEff"].strip(),
     "bounding": status["CapBnd"].strip(), "state": [state.st_uid, stat.S_IMODE(state.st_mode)],
-    "listen": os.environ.get("LISTEN_FDNAMES", "") if handed == 1 else "",
+    "listen": os.environ.get("LISTEN_FDNAMES", "") if handed else "",
     "journal_stream": bool(os.environ.get("JOURNAL_STREAM")),
 }), file=sys.stderr, flush=True)
 if name == "jitwgd":
@@ -28,13 +29,11 @@ if name == "jitwgd":
             journal.sendto(entry.encode(), "/run/systemd/journal/socket")
 with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
     notify.sendto(b"READY=1\nSTATUS=fake", os.environ["NOTIFY_SOCKET"])
-if handed != 1:
-    while True:
-        signal.pause()
-listener = socket.socket(fileno=3)
+listeners = [socket.socket(fileno=3 + number) for number in range(handed)]
 while True:
-    with listener.accept()[0] as connection:
-        connection.sendall(f"{os.getpid()}\n".encode())
+    for listener in select.select(listeners, [], [])[0]:
+        with listener.accept()[0] as connection:
+            connection.sendall(f"{os.getpid()}\n".encode())
 '''
 
 

@@ -63,9 +63,8 @@ def status(lab):
     listed = {}
     for host in world.HOSTS:
         try:
-            connection = client.begin(lab, host, op="status")
-            pid = client.init_pid(connection)
-            listed[host] = {"alive": True, "init": pid, **client.finish(connection)}
+            answer = client.ask(lab, host, op="status")
+            listed[host] = {"alive": True, "init": client.init_pid(lab, host), **answer}
         except LabError:
             listed[host] = {"alive": False, "init": None, "programs": {}}
     return {"name": lab, **about, "hosts": listed}

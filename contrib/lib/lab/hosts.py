@@ -28,7 +28,6 @@ class Plan:
     lab: str
     keys: object
     binaries: str  # folder, outside
-    broker_socket: str  # path, outside
     root: str  # an empty folder to mount on, outside
     policy_template: str
     sshd_files: dict  # or None: a plain sshd

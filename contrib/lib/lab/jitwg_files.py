@@ -39,6 +39,8 @@ def _install_broker(keys, policy_template):
         allowed_signers="/etc/jitwg/allowed_signers",
         ca_key="/etc/jitwg/ca",
     )
+    write("/etc/jitwg/broker_tls.key", keys.tls.private, 0o600, uids["jitwg"])
+    write("/etc/jitwg/broker_tls.crt", keys.tls.certificate)
     _conf("broker", "broker", signer=f"{world.RUNTIME_DIR}/signer.sock")
 
 
@@ -48,7 +50,8 @@ def _install_node(keys, node, daemon, uid, **more):
     _conf(
         daemon,
         daemon,
-        broker=f"unix:{world.BROKER_SOCKET.path}",
+        broker=world.BROKER_URL,
+        broker_pin=keys.tls.pin,
         node=node,
         node_key="/etc/jitwg/node_key",
         ca="/etc/jitwg/ca.pub",

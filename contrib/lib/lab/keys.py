@@ -1,5 +1,7 @@
 """Every key of a new lab, made by the tools an admin would use, then held in memory only."""
 
+import base64
+import hashlib
 import os
 import secrets
 import subprocess
@@ -17,6 +19,13 @@ class SshKey:
 
 
 @dataclass(frozen=True)
+class TlsKey:
+    private: str  # PEM
+    certificate: str  # PEM, self-signed
+    pin: str
+
+
+@dataclass(frozen=True)
 class Keys:
     realm: str
     ca: SshKey
@@ -24,6 +33,7 @@ class Keys:
     hosts: dict  # jump host -> sshd's SshKey
     people: dict  # name -> SshKey
     wireguard: dict  # gateway -> (private, public)
+    tls: TlsKey  # the broker's
 
 
 def _run(argv, text=None):
@@ -63,6 +73,18 @@ def _make_wireguard_key():
     return private, _run(["wg", "pubkey"], private + "\n")
 
 
+def _make_tls_key(host):
+    made = _run(
+        ["openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-days", "3650"]
+        + ["-subj", f"/CN={host}", "-keyout", "-", "-out", "-"]
+    )
+    private, end, certificate = made.partition("-----END PRIVATE KEY-----\n")
+    public = _run(["openssl", "pkey", "-pubout"], private + end)
+    der = base64.b64decode("".join(public.splitlines()[1:-1]))  # the SubjectPublicKeyInfo
+    pin = "sha256//" + base64.b64encode(hashlib.sha256(der).digest()).decode()
+    return TlsKey(private + end, certificate + "\n", pin)
+
+
 def make(scratch):
     """scratch: a folder that only root reads; nothing stays in it."""
     people = {person: f"{person}@person" for person in world.PEOPLE}
@@ -76,4 +98,5 @@ def make(scratch):
         hosts={node: ssh[name] for node, name in hosts.items()},
         people={person: ssh[comment] for person, comment in people.items()},
         wireguard={gateway: _make_wireguard_key() for gateway in world.GATEWAYS},
+        tls=_make_tls_key("broker"),
     )

@@ -23,8 +23,7 @@ def start_switches(lab):
 
     It answers on a control socket as the hosts do, one request a connection: `plug` and `link`.
     """
-    control = packets.make_control(world.control_path(lab, world.SWITCHES))
-    control.listen(64)
+    control = packets.listen(world.control_path(lab, world.SWITCHES))
     cgroup.make(lab, world.SWITCHES)
     if os.fork():
         control.close()

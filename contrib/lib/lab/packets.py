@@ -9,12 +9,12 @@ from .errors import LabError
 LONGEST = 128 * 1024  # bytes; the kernel bounds a packet, and would say so less clearly
 
 
-def make_control(path):
-    """A control socket, not listening yet: whoever connects before that is refused."""
-    control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    control.bind(path)
+def listen(path):
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(path)
     os.chmod(path, 0o600)
-    return control
+    listener.listen(64)
+    return listener
 
 
 def send(connection, message, files=()):

@@ -62,7 +62,7 @@ def install_workstation(keys):
         home = f"/home/{name}"
         key = keys.people[name]
         config = (
-            f"broker = unix:{world.BROKER_SOCKET.path}\nrealm = {keys.realm}\n"
+            f"broker = {world.BROKER_URL}\nbroker-pin = {keys.tls.pin}\nrealm = {keys.realm}\n"
             f"ca = {keys.ca.public}\nperson = {name}\n"
         )
         for folder in (".ssh", ".config", ".config/jitwg"):

@@ -1,7 +1,7 @@
 """The long-running programs of a host: starting, waiting until ready, stopping.
 
 Plays systemd's part: listening sockets live as long as the host and are handed in by LISTEN_FDS,
-readiness comes by NOTIFY_SOCKET, output goes to the journal. Driven by the init's event loop;
+readiness comes by NOTIFY_SOCKET, output goes to the journal. Driven by the agent's event loop;
 nothing here blocks.
 """
 
@@ -17,13 +17,15 @@ from .children import exec_child, group_id, user_identity
 _STOP_WITHIN = 10.0
 
 
-def make_listener(listen, path=None):
+def make_listener(listen):
+    if listen.kind == "tcp":
+        every = ("::", int(listen.path))
+        return socket.create_server(every, family=socket.AF_INET6, backlog=4096, dualstack_ipv6=True)
     kind = {"stream": socket.SOCK_STREAM, "seqpacket": socket.SOCK_SEQPACKET}[listen.kind]
     listener = socket.socket(socket.AF_UNIX, kind)
-    path = path or listen.path
-    listener.bind(path)
-    os.chown(path, 0, group_id(listen.group))
-    os.chmod(path, listen.mode)
+    listener.bind(listen.path)
+    os.chown(listen.path, 0, group_id(listen.group))
+    os.chmod(listen.path, listen.mode)
     listener.listen(128)
     return listener
 
@@ -31,18 +33,20 @@ def make_listener(listen, path=None):
 class Program:
     """One program of a host; at most one process of it at a time."""
 
-    def __init__(self, spec, listeners):
+    def __init__(self, spec, listeners, agent):
         self.spec = spec
         self.pid = None
         self.status = None  # wait status of the last run
         self.waiting = []  # (what for: "ready" or "gone", deadline, reply function)
         self._listeners = listeners
+        self._agent = agent
         self._ready = False
         self._notify_path = f"/run/lab/notify-{spec.name}"
-        self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.notify.bind(self._notify_path)
+        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._notify.bind(self._notify_path)
         os.chmod(self._notify_path, 0o666)
-        self.notify.setblocking(False)
+        self._notify.setblocking(False)
+        agent.watch(self._notify, lambda _: self._on_notify())
 
     def start(self, reply):
         if self.pid is not None:
@@ -59,13 +63,14 @@ class Program:
             except FileNotFoundError:
                 pass
         self._ready = False
-        self.on_notify()  # forget what a former run said last
+        self._on_notify()  # forget what a former run said last
         self._ready = False
         self.status = None
         journal = (self.spec.name, user_identity(self.spec.user)) if self.spec.journal else None
         self.pid = exec_child(
             self._argv(), self._environment(), listeners=self._listeners, journal=journal
         )
+        self._agent.children[self.pid] = self._on_exit
         self.waiting.append(("ready", time.monotonic() + self.spec.ready_within, reply))
 
     def _argv(self):
@@ -89,8 +94,7 @@ class Program:
             **self.spec.env,
         }
         if self._listeners:
-            names = [os.path.basename(listen.path) for listen in self.spec.listen]
-            environment["LISTEN_FDNAMES"] = ":".join(names)
+            environment["LISTEN_FDNAMES"] = ":".join(listen.name for listen in self.spec.listen)
         return environment
 
     def stop(self, number, reply):
@@ -100,16 +104,17 @@ class Program:
         os.kill(self.pid, number)
         self.waiting.append(("gone", time.monotonic() + _STOP_WITHIN, reply))
 
-    def on_notify(self):
+    def _on_notify(self):
         while True:
             try:
-                message = self.notify.recv(65536)
+                message = self._notify.recv(65536)
             except BlockingIOError:
                 return
             if b"READY=1" in message.split(b"\n"):
                 self._ready = True
 
-    def on_exit(self, status):
+    def _on_exit(self, status):
+        self._on_notify()  # READY may have come just before the end
         self.pid = None
         self.status = status
 

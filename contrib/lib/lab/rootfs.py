@@ -86,18 +86,7 @@ def _mount_kernel(root):
     kernel.mount("cgroup2", f"{root}/sys/fs/cgroup", "cgroup2", hardened)
 
 
-def share_broker_socket(root, source):
-    """Puts the broker's one listening socket at its usual path in this host.
-
-    Stands for the network between people, nodes and the broker as long as all is on one machine;
-    once nodes and people come by TLS, this function is what goes away.
-    """
-    target = f"{root}{world.BROKER_SOCKET.path}"
-    open(target, "w").close()
-    kernel.bind(source, target)
-
-
-def build(root, role, binaries, broker_socket):
+def build(root, binaries):
     """Called as the first process of the new namespaces. Afterwards `root` is /."""
     try:
         kernel.mount(None, "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
@@ -105,6 +94,8 @@ def build(root, role, binaries, broker_socket):
         pass  # / is no mount point: a plain chroot. The next mount may show outside; `down` knows.
     kernel.mount("tmpfs", root, "tmpfs", 0, "mode=0755")
     kernel.mount(None, root, None, kernel.MS_PRIVATE)
+    os.mkdir(f"{root}/run")
+    kernel.mount("tmpfs", f"{root}/run", "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=0755")
     for folder, mode in _FOLDERS.items():
         _make_folder(f"{root}/{folder}", mode)
     for link, target in _LINKS.items():
@@ -113,13 +104,15 @@ def build(root, role, binaries, broker_socket):
     _mount_usr(root, binaries)
     _mount_dev(root)
     _mount_kernel(root)
-    if role in world.BROKER_SOCKET_ROLES:
-        share_broker_socket(root, broker_socket)
     try:
         kernel.pivot_root(root)
     except OSError:  # started inside a chroot, where pivot_root is refused
         os.chroot(root)
         os.chdir("/")
+
+
+def leave_cgroup_root():
+    """So that the host's programs may make cgroups with processes in them, whatever is enabled."""
     os.mkdir("/sys/fs/cgroup/system")
     with open("/sys/fs/cgroup/system/cgroup.procs", "w") as procs:
         procs.write("0")

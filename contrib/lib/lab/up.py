@@ -10,12 +10,11 @@ from . import build, cgroup, client, init, kernel, keys, network, world
 from .down import remove
 from .errors import LabError, say
 from .hosts import Plan
-from .programs import make_listener
 from .start import start_all
 
 _TOOLS = (
     "/usr/sbin/sshd", "/usr/bin/ssh-agent", "/usr/bin/ssh-keygen", "/usr/bin/wg", "/usr/bin/sudo",
-    "/usr/bin/setpriv", "/lib/systemd/systemd-journald",
+    "/usr/bin/setpriv", "/usr/bin/openssl", "/lib/systemd/systemd-journald",
 )  # fmt: skip
 
 
@@ -81,7 +80,6 @@ def _make(lab, directory, with_daemons):
         lab=lab,
         keys=keys.make(state),
         binaries=f"{state}/bin",
-        broker_socket=f"{state}/jitwgd.sock",
         root=f"{state}/root",
         policy_template=build.policy_template(),
         sshd_files=build.sshd_files(directory) if with_daemons else None,
@@ -90,23 +88,20 @@ def _make(lab, directory, with_daemons):
     with open(f"{state}/lab.json", "w") as file:
         json.dump({"build": directory, "realm": plan.keys.realm, "daemons": with_daemons}, file)
     network.start_switches(lab)
-    broker = make_listener(world.BROKER_SOCKET, plan.broker_socket)
-    try:
-        channels, pids = {}, {}
-        for host in world.HOSTS.values():
-            cgroup.make(lab, host.name)
-            # Only the broker holds on to its socket: it ends with that host.
-            channels[host.name] = _spawn(plan, host, broker if host.role == "broker" else None)
-        for host, channel in channels.items():
-            pids[host] = int(_told(channel, host))
-        client.ask(lab, world.SWITCHES, op="plug", pids=pids)
-        for channel in channels.values():
-            channel.send(b"wired")
-        for host, channel in channels.items():
-            _told(channel, host)
-            channel.close()
-    finally:
-        broker.close()
+    channels, pids = {}, {}
+    for host in world.HOSTS.values():
+        cgroup.make(lab, host.name)
+        channels[host.name] = _spawn(plan, host)
+    for host, channel in channels.items():
+        pids[host] = int(_told(channel, host))
+        inside = f"/proc/{pids[host]}/root{world.CONTROL_SOCKET}"
+        os.symlink(inside, world.control_path(lab, host))
+    client.ask(lab, world.SWITCHES, op="plug", pids=pids)
+    for channel in channels.values():
+        channel.send(b"wired")
+    for host, channel in channels.items():
+        _told(channel, host)
+        channel.close()
 
 
 def _told(channel, host):
@@ -116,7 +111,7 @@ def _told(channel, host):
     return message
 
 
-def _spawn(plan, host, broker):
+def _spawn(plan, host):
     """Forks the host's init into new namespaces; returns a channel on which it tells its pid (as
     seen from here), waits for "wired", and tells when it is ready."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -136,7 +131,7 @@ def _spawn(plan, host, broker):
         if first:
             theirs.send(str(first).encode())
             os._exit(0)
-        init.main(plan, host, theirs, broker)
+        init.main(plan, host, theirs)
     except BaseException as error:
         theirs.send(f"error: {error or repr(error)}".encode())
     finally:

@@ -13,6 +13,7 @@ STATE_ROOT = "/run/jitwg-lab"
 BIN_DIR = "/usr/local/lib/jitwg/bin"  # the build's programs, inside every host
 LIB_DIR = "/usr/local/lib/jitwg"  # PAM module and principals command: root-owned all the way
 RUNTIME_DIR = "/run/jitwg"
+CONTROL_SOCKET = "/run/lab/control.sock"  # the agent's, inside every host
 PATH = f"{BIN_DIR}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 POOLS = {"gw1": "10.90.0.0/16", "gw2": "10.91.0.0/16"}  # inner addresses, by gateway
@@ -77,6 +78,8 @@ NODES = {host.node: host for host in HOSTS.values() if host.node}
 GATEWAYS = {node: host for node, host in NODES.items() if host.role == "gateway"}
 JUMP_HOSTS = {node: host for node, host in NODES.items() if host.role == "jumphost"}
 WIREGUARD_PORT = 51820
+BROKER_PORT = 7443
+BROKER_URL = f"https://broker:{BROKER_PORT}"
 
 PEOPLE = {"alice": 2001, "bob": 2002, "carol": 2003, "dave": 2004, "erin": 2005}
 PEOPLE_ROLES = ("person", "jumphost")
@@ -108,11 +111,11 @@ def hosts_file(reader):
 class Listen:
     """A socket that the host's init holds for as long as the host lives, and hands to a program."""
 
-    path: str
-    kind: str  # "stream" or "seqpacket"
-    mode: int
+    name: str  # in LISTEN_FDNAMES
+    path: str  # or the port, for "tcp"
+    kind: str  # "stream", "seqpacket" or "tcp"
+    mode: int = 0
     group: str = "root"
-    shared: bool = False  # made by `up` outside, reachable from other hosts
 
 
 @dataclass(frozen=True)
@@ -127,9 +130,6 @@ class Program:
     env: dict = field(default_factory=dict)
     ready_within: float = 15.0
 
-
-BROKER_SOCKET = Listen(f"{RUNTIME_DIR}/broker.sock", "stream", 0o666, shared=True)
-BROKER_SOCKET_ROLES = ("broker", "person", "gateway", "jumphost")
 
 JOURNALD = Program(
     "systemd-journald", ("/lib/systemd/systemd-journald",), journal=False, ready_within=30.0
@@ -161,9 +161,11 @@ def _role_programs(role):
             argv = ("/usr/bin/ssh-agent", "-D", "-a", agent_socket(person))
             yield Program(f"ssh-agent-{person}", argv, user=person, ready=agent_socket(person))
     if role == "broker":
-        socket = Listen(f"{RUNTIME_DIR}/signer.sock", "stream", 0o660, "jitwg")
-        yield _daemon("jitwg-signer", "signer", user="jitwg-ca", capabilities=(), listen=(socket,))
-        yield _daemon("jitwgd", "broker", user="jitwg", capabilities=(), listen=(BROKER_SOCKET,))
+        signer = Listen("signer", f"{RUNTIME_DIR}/signer.sock", "stream", 0o660, "jitwg")
+        yield _daemon("jitwg-signer", "signer", user="jitwg-ca", capabilities=(), listen=(signer,))
+        local = Listen("broker", f"{RUNTIME_DIR}/broker.sock", "stream", 0o666)
+        far = Listen("tls", str(BROKER_PORT), "tcp")
+        yield _daemon("jitwgd", "broker", user="jitwg", capabilities=(), listen=(local, far))
     if role == "gateway":
         # Only where the kernel has no WireGuard. As the gateway's own user, so that the gateway
         # may use the control socket without being root.
@@ -177,8 +179,8 @@ def _role_programs(role):
         )
         yield _daemon("jitwg-gateway", "gateway", user="jitwg-gw", capabilities=("net_admin",))
     if role == "jumphost":
-        socket = Listen(f"{RUNTIME_DIR}/hostd.sock", "seqpacket", 0o666)
-        yield _daemon("jitwg-hostd", "hostd", listen=(socket,))
+        local = Listen("hostd", f"{RUNTIME_DIR}/hostd.sock", "seqpacket", 0o666)
+        yield _daemon("jitwg-hostd", "hostd", listen=(local,))
         yield Program("sshd", ("/usr/sbin/sshd", "-D"))
 
 
@@ -199,4 +201,5 @@ def state_dir(lab):
 
 
 def control_path(lab, host):
+    """For a host: a link to its CONTROL_SOCKET, through /proc, which leads past mount namespaces."""
     return f"{state_dir(lab)}/{host}.sock"
