@@ -186,6 +186,10 @@ std::vector<Command> make_commands() {
        0,
        0,
        run_policy_explain},
+      {"trust", "[BROKER]", "take over whom to trust: broker, CA key, realm",
+       "Reads the block that `jitwgd init` printed, from --file or pasted on stdin, shows its fingerprints and stores it in\n"
+       "the configuration file. BROKER, as HOST[:PORT], replaces the address in the block; the key that is pinned stays.",
+       "jitwg trust --file jitwg-trust.txt", {value("file", "the block's file; default: stdin")}, 0, 1, run_trust},
       {"doctor",
        "",
        "check this machine, and say the line to change",

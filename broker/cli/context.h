@@ -35,6 +35,7 @@ class Context {
   Result<std::string> need(
       const std::string& name) const;  // bad_argument when the option is missing
   const Paths& paths() const { return paths_; }
+  const std::string& config_path() const { return options_.has("config") ? options_.get("config") : paths_.config; }
   WallTime now() const { return clock_.now(); }
   bool json() const { return options_.has("json"); }
 

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <list>
 
+#include "broker/daemon/init.h"
 #include "broker/daemon/routes.h"
 #include "broker/os/clock.h"
 #include "broker/os/file.h"
@@ -34,6 +35,9 @@ const std::vector<Option> kOptions = {
     {.name = "tls-certificate",
      .value = "/etc/jitwg/broker_tls.crt",
      .help = "TLS certificate and its chain, PEM"},
+    {.name = "name",
+     .help = "HOST[:PORT] that people and nodes reach the broker by; init tells it to them"},
+    {.name = "json", .help = "init: for programs", .flag = true, .command_line_only = true},
 };
 
 constexpr size_t kPemBytes = 64 * 1024;
@@ -132,8 +136,10 @@ Result<void> serve(const Config& config) {
 }  // namespace jitwg::broker
 
 int main(int argc, char** argv) {
+  using namespace jitwg::broker;
   return jitwg::run_program({"jitwgd",
                              "Takes signed statements, keeps every session's state, asks the signer, tells gateways and jump hosts.",
-                             jitwg::broker::kOptions, "/etc/jitwg/broker.conf"},
-                            argc, argv, {{"", jitwg::broker::serve}});
+                             kOptions, "/etc/jitwg/broker.conf"},
+                            argc, argv,
+                            {{"", serve}, {"init", [](const jitwg::Config& config) { return init(config, kOptions); }}});
 }

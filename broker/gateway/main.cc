@@ -13,6 +13,7 @@
 #include "broker/base/number.h"
 #include "broker/gateway/doctor.h"
 #include "broker/gateway/gateway.h"
+#include "broker/gateway/init.h"
 #include "broker/gateway/linux_kernel.h"
 #include "broker/gateway/status.h"
 #include "broker/os/clock.h"
@@ -48,7 +49,11 @@ const std::vector<Option> kOptions = {
     {"wireguard-go", "/usr/bin/wireguard-go", "program that makes a userspace interface"},
     {"state-dir", "/var/lib/jitwg/gateway", "holds grants and tombstones"},
     {"runtime-dir", "/run/jitwg", "holds the broker's socket"},
-    {.name = "json", .help = "status, doctor: for programs", .flag = true, .command_line_only = true},
+    {"endpoint", "", "IP:PORT that people's tunnels are sent to; init tells it to the policy"},
+    {.name = "trust",
+     .help = "init: file with the block that `jitwgd init` printed; - is stdin",
+     .command_line_only = true},
+    {.name = "json", .help = "status, doctor, init: for programs", .flag = true, .command_line_only = true},
 };
 
 struct Identity {
@@ -169,5 +174,6 @@ int main(int argc, char** argv) {
   return jitwg::run_program({"jitwg-gateway",
                              "Opens tunnels for signed grants and ends them with the grant; status says which are open.",
                              kOptions, "/etc/jitwg/gateway.conf"},
-                            argc, argv, {{"", serve}, {"status", print_status}, {"doctor", run_doctor}});
+                            argc, argv, {{"", serve}, {"status", print_status}, {"doctor", run_doctor},
+                                         {"init", [](const jitwg::Config& config) { return init(config, kOptions); }}});
 }

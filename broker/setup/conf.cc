@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include "broker/os/file.h"
+
 namespace jitwg::setup {
 namespace {
 
@@ -12,6 +14,12 @@ std::string join(const std::vector<std::string>& values) {
 }
 
 }  // namespace
+
+Result<Fd> lock_conf_directory(const Config& config) {
+  const std::string path = config.get("config"), directory = path.substr(0, path.rfind('/') + 1);
+  JITWG_TRY(make_directory(directory.empty() ? "." : directory, 0755));
+  return lock_files_of(directory.empty() ? "." : directory);
+}
 
 Result<void> make_conf(HostFiles& files, const Config& config, const std::vector<Option>& options,
                        const Settings& learned) {

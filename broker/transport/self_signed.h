@@ -9,12 +9,12 @@
 
 namespace jitwg::http {
 
-struct SelfSigned {
-  std::string key_pem;          // ECDSA P-256, PKCS #8, not encrypted: write it 0600
-  std::string certificate_pem;  // valid for `host`, from 2020 to 9999
-};
-// `host`: the name or IP address that clients connect to (subjectAltName).
-Result<SelfSigned> make_self_signed(const std::string& host);
+// A new private key: ECDSA P-256, PKCS #8, PEM, not encrypted: write it 0600.
+Result<std::string> make_tls_key();
+
+// A certificate for the key, PEM, from 2020 to 9999. `host`: the name or IP address that clients connect to
+// (subjectAltName). bad_value: no key, no host.
+Result<std::string> make_self_signed(const std::string& host, std::string_view key_pem);
 
 // "sha256//BASE64": SHA-256 of the SubjectPublicKeyInfo (DER) of the first certificate in `pem`. The same
 // as `openssl x509 -pubkey -noout | openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64`.

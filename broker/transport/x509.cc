@@ -79,17 +79,27 @@ CertificatePtr make_certificate(EVP_PKEY* key, const std::string& common_name,
   return certificate;
 }
 
-Result<SelfSigned> make_self_signed(const std::string& host) {
+Result<std::string> make_tls_key() {
   const KeyPtr key(EVP_EC_gen("P-256"));
-  const CertificatePtr certificate = key ? make_certificate(key.get(), "jitwg broker", host) : nullptr;
-  const BioPtr key_pem(BIO_new(BIO_s_mem())), certificate_pem(BIO_new(BIO_s_mem()));
-  if (!certificate ||
-      PEM_write_bio_PKCS8PrivateKey(key_pem.get(), key.get(), nullptr, nullptr, 0, nullptr,
-                                    nullptr) != 1 ||
-      PEM_write_bio_X509(certificate_pem.get(), certificate.get()) != 1)
+  const BioPtr pem(BIO_new(BIO_s_mem()));
+  if (!key || PEM_write_bio_PKCS8PrivateKey(pem.get(), key.get(), nullptr, nullptr, 0, nullptr, nullptr) != 1)
+    return fail(Code::system, "no TLS key was made: " + openssl_complaint());
+  return bytes_of(pem.get());
+}
+
+Result<std::string> make_self_signed(const std::string& host, std::string_view key_pem) {
+  char no_passphrase[] = "";
+  const BioPtr bytes(BIO_new_mem_buf(key_pem.data(), static_cast<int>(key_pem.size())));
+  const KeyPtr key(PEM_read_bio_PrivateKey(bytes.get(), nullptr, nullptr, no_passphrase));
+  if (!key)
+    return fail(Code::bad_value, "there is no private key in it: " + openssl_complaint(),
+                "it is a PEM file without a passphrase, -----BEGIN PRIVATE KEY-----");
+  const CertificatePtr certificate = make_certificate(key.get(), "jitwg broker", host);
+  const BioPtr pem(BIO_new(BIO_s_mem()));
+  if (!certificate || PEM_write_bio_X509(pem.get(), certificate.get()) != 1)
     return fail(Code::bad_value, "no certificate for \"" + escape_for_terminal(host) + "\": " + openssl_complaint(),
                 "give the name or the IP address that clients connect to");
-  return SelfSigned{bytes_of(key_pem.get()), bytes_of(certificate_pem.get())};
+  return bytes_of(pem.get());
 }
 
 }  // namespace jitwg::http

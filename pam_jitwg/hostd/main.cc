@@ -10,6 +10,7 @@
 #include "broker/transport/broker_address.h"
 #include "pam_jitwg/hostd/doctor.h"
 #include "pam_jitwg/hostd/hostd.h"
+#include "pam_jitwg/hostd/init.h"
 #include "pam_jitwg/hostd/server.h"
 #include "pam_jitwg/hostd/status.h"
 #include "pam_jitwg/managed.h"
@@ -36,7 +37,17 @@ const std::vector<Option> kOptions = {
     {"lost-contact-after", "10m", "likewise, for people who are logged in here already"},
     {"state-dir", "/var/lib/jitwg/hostd", "verified grants and closed sessions"},
     {"runtime-dir", "/run/jitwg", "the socket, and which logins run"},
-    {"json", "", "status, doctor: for programs", true, true},
+    {.name = "address",
+     .help = "where people's ssh reaches this host; init tells it to the policy",
+     .many = true},
+    {.name = "trust",
+     .help = "init: file with the block that `jitwgd init` printed; - is stdin",
+     .command_line_only = true},
+    {.name = "rescue",
+     .help = "init: account that needs no session, for emergencies",
+     .command_line_only = true,
+     .many = true},
+    {"json", "", "status, doctor, init: for programs", true, true},
 };
 
 std::string logins_directory(const Config& config) {
@@ -122,5 +133,6 @@ int main(int argc, char** argv) {
   return run_program({"jitwg-hostd",
                       "Lets the logins of live sessions in, binds them, and ends them; status says who is in.",
                       kOptions, "/etc/jitwg/hostd.conf"},
-                     argc, argv, {{"", serve}, {"status", print_status}, {"doctor", run_doctor}});
+                     argc, argv, {{"", serve}, {"status", print_status}, {"doctor", run_doctor},
+                                 {"init", [](const Config& config) { return hostd::init(config, kOptions); }}});
 }

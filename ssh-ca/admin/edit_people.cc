@@ -7,13 +7,6 @@
 namespace jitwg::signer {
 namespace {
 
-constexpr size_t kMaxComment = 100;
-
-bool is_plain(std::string_view comment) {
-  return comment.size() <= kMaxComment &&
-         std::all_of(comment.begin(), comment.end(), [](char c) { return c >= ' ' && c <= '~'; });
-}
-
 // As allowed_signers writes a time: 20261122133000Z.
 std::string render_signer_time(WallTime time) {
   std::string digits;
@@ -45,7 +38,7 @@ Result<EditedPeople> add_key(std::string_view text, std::string_view person, con
     return fail(Code::bad_argument, "\"" + std::string(person) + "\" is not one plain name",
                 "letters, digits and ._@-; one literal person a line");
   const std::string line = std::string(person) + " namespaces=\"jitwg\" " + key.str() +
-                           (comment.empty() || !is_plain(comment) ? "" : " " + std::string(comment));
+                           (is_name(comment) ? " " + std::string(comment) : "");
   for (const ssh::AllowedSigner& entry : people.entries()) {
     if (entry.key != key) continue;
     if (entry.person != person)

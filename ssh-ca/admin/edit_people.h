@@ -18,7 +18,7 @@ struct EditedPeople {
 };
 
 // bad_allowed_signers: the file is bad already. bad_argument: no plain name. key_reused: the key is somebody's, or was
-// ended once. A line that stands there already: the text as it is. `comment` is kept if it is plain ASCII.
+// ended once. A line that stands there already: the text as it is. `comment` is kept if it is a plain name, as alice@laptop.
 Result<EditedPeople> add_key(std::string_view text, std::string_view person, const ssh::PublicKey& key,
                              std::string_view comment);
 

@@ -18,6 +18,13 @@ constexpr const char* kUser = "jitwg-ca";
 constexpr const char* kPeopleHeader =
     "# One line a key, made by: jitwg-signer person add NAME KEYFILE. Keys are ended (person retire NAME), never deleted.\n";
 
+// A policy that loads and opens nothing, for a realm with a name of its own.
+std::string starter_policy() {
+  constexpr std::string_view kMark = "@realm@";
+  std::string text = kStarterPolicy;
+  return text.replace(text.find(kMark), kMark.size(), "realm-" + hex_encode(random_bytes(4)));
+}
+
 bool is_there(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
 
 // The ledger comes before the key, so a key without a ledger is never what an init that was cut off left behind.
@@ -54,14 +61,13 @@ Result<ssh::PublicKey> make_ca(setup::HostFiles& files, const std::string& path,
 Result<void> init(const Config& config, const std::vector<Option>& options) {
   JITWG_TRY(setup::need_root("jitwg-signer init"));
   JITWG_ASSIGN(const setup::Owner owner, setup::owner_of(kUser));
-  const std::string conf = config.get("config"), policy = config.get("policy"), people = config.get("allowed-signers");
-  JITWG_TRY(make_directory(conf.substr(0, conf.rfind('/')), 0755));
-  JITWG_ASSIGN(const Fd lock, setup::lock_files_of(conf.substr(0, conf.rfind('/'))));
+  const std::string policy = config.get("policy"), people = config.get("allowed-signers");
+  JITWG_ASSIGN(const Fd lock, setup::lock_conf_directory(config));
 
   setup::HostFiles files;
   JITWG_TRY(make_ledger(files, config, owner));
   JITWG_ASSIGN(const ssh::PublicKey ca, make_ca(files, config.get("ca-key"), owner));
-  JITWG_TRY(files.file(policy, starter_policy("realm-" + hex_encode(random_bytes(4)))));
+  JITWG_TRY(files.file(policy, starter_policy()));
   JITWG_TRY(files.file(people, kPeopleHeader));
   JITWG_TRY(setup::make_conf(files, config, options, {}));
 
@@ -75,8 +81,8 @@ Result<void> init(const Config& config, const std::vector<Option>& options) {
       {{"realm", realm.policy.realm}, {"ca_public_key", ca.str()}, {"fingerprint", ca.fingerprint()}},
       "realm " + realm.policy.realm + ", CA key " + ca.fingerprint() + "\n\nNext:\n" +
           "  jitwg-signer person add NAME KEYFILE         for each person, with the .pub file of their ssh-ed25519 key\n"
-          "  systemctl enable --now jitwg-signer.socket\n"
-          "  jitwgd init                                  on this host; it prints what gateways, jump hosts and people need\n"
+          "  systemctl enable --now jitwg-signer.socket jitwg-signer.service\n"
+          "  jitwgd init --name HOST                      on this host, by the name that others reach it by; prints what they need\n"
           "Keep copies of " + config.get("ca-key") + " and " + config.get("state-dir") + "/ledger where nobody else reads them.\n");
   return {};
 }

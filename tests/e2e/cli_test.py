@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(JITWG is None, reason="SKIPPED: jitwg is not bui
 
 COMMANDS = [
     "request", "pending", "show", "approve", "deny", "activate", "up", "down", "ssh", "names", "return", "revoke",
-    "list", "policy check", "policy test", "policy explain", "doctor", "version", "help", "completion bash",
+    "list", "policy check", "policy test", "policy explain", "trust", "doctor", "version", "help", "completion bash",
 ]  # fmt: skip
 
 POLICY = """version = 1

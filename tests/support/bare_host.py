@@ -1,4 +1,4 @@
-"""A host of its own for what `init` writes: the machine's programs, with /etc, /var and /run that go away again."""
+"""A host of its own for what `init` writes: the machine's programs, with /etc, /var, /usr/local and /run that go away again."""
 
 import os
 import subprocess
@@ -10,8 +10,8 @@ USERS = {"jitwg": 850, "jitwg-ca": 851, "jitwg-gw": 852}
 _SETUP = """set -e
 mkdir -p "$1"
 mount -t tmpfs -o mode=0755 tmpfs "$1"
-for tree in etc var; do
-  mkdir "$1/$tree" "$1/$tree/upper" "$1/$tree/work"
+for tree in etc var usr/local; do
+  mkdir -p "$1/$tree/upper" "$1/$tree/work"
   mount -t overlay -o "lowerdir=/$tree,upperdir=$1/$tree/upper,workdir=$1/$tree/work" overlay "/$tree"
 done
 mount -t tmpfs -o mode=0755 tmpfs /run

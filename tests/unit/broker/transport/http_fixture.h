@@ -21,6 +21,7 @@
 #include <string>
 #include <utility>
 
+#include "broker/transport/self_signed.h"
 #include "broker/transport/server.h"
 
 namespace jitwg::http {
@@ -94,6 +95,12 @@ T run_awaitable(asio::io_context& io, asio::awaitable<T> work) {
   EXPECT_TRUE(turn_until(io, [&] { return result.has_value(); })) << "the coroutine did not end";
   return std::move(result.value());
 }
+
+// A server's key and certificate, for the loopback address.
+struct SelfSigned {
+  std::string key_pem = *make_tls_key();
+  std::string certificate_pem = *make_self_signed("127.0.0.1", key_pem);
+};
 
 // The other end as bytes.
 class RawPeer {

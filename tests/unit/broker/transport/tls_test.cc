@@ -38,7 +38,7 @@ class TlsTest : public ::testing::Test {
 
   TemporaryDirectory directory;
   asio::io_context io;
-  SelfSigned shown = *make_self_signed("127.0.0.1");
+  SelfSigned shown;
   uint16_t port = 0;
   std::string where;
   std::vector<Caller> callers;
@@ -60,7 +60,7 @@ TEST_F(TlsTest, APinnedBrokerIsSpokenToOverOneKeptConnection) {
 
 TEST_F(TlsTest, AnotherKeyThanThePinnedOneIsRefusedBeforeAWordIsSaid) {
   serve();
-  const std::string other = *spki_pin(make_self_signed("127.0.0.1")->certificate_pem);
+  const std::string other = *spki_pin(SelfSigned().certificate_pem);
   const auto response = call({where, {other}, "", {}});
   ASSERT_FALSE(response);
   EXPECT_EQ(response.error().code, Code::untrusted_broker);
@@ -84,7 +84,7 @@ TEST_F(TlsTest, AnAnchorVouchesForTheHost) {
   serve();
   const std::string anchor = file("ca.pem", shown.certificate_pem);
   EXPECT_TRUE(call({where, {}, anchor, {}}));
-  const std::string other = file("other.pem", make_self_signed("127.0.0.1")->certificate_pem);
+  const std::string other = file("other.pem", SelfSigned().certificate_pem);
   EXPECT_EQ(call({where, {}, other, {}}).error().code, Code::untrusted_broker);
   const auto renamed = call({"https://localhost:" + std::to_string(port), {}, anchor, {}});
   EXPECT_EQ(renamed.error().code, Code::untrusted_broker) << "valid for 127.0.0.1 only";
