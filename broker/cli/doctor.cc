@@ -20,8 +20,6 @@ namespace {
 
 using namespace doctor;
 
-bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
-
 bool in_path(const std::string& program) {
   const char* path = std::getenv("PATH");
   std::istringstream folders(path == nullptr ? "" : path);
@@ -50,7 +48,7 @@ Findings examine_broker(const Context& context) {
       answer ? parse_realm(*answer) : Result<RealmSeen>(tl::unexpected(answer.error()));
   if (!realm)
     return {failed("broker", realm.error(), file + ": broker = …"),
-            warning("clock", "not compared: the broker does not answer", "first the broker")};
+            warning("clock", "not compared", "first the broker")};
   const auto ca = context.ca();
   const RealmSeen own{context.realm().value_or(""), ca ? ca->str() : "", context.now()};
   Findings found = check_realm(own, *realm, file);
@@ -115,7 +113,7 @@ Result<int> run_doctor(Context& context) {
   const User self{entry == nullptr ? "you" : entry->pw_name, geteuid()};
   const std::string home = std::getenv("HOME"), &state = context.paths().state;
   Findings found = examine_configuration(context, self);
-  for (Finding& finding : examine_broker(context)) found.push_back(std::move(finding));
+  add(found, examine_broker(context));
   found.push_back(examine_identity(context));
   found.push_back(check_ssh_include(read_file(home + "/.ssh/config", 1 << 20).value_or(""),
                                     context.paths().ssh_config, home));

@@ -1,7 +1,8 @@
 #include "broker/cli/doctor_checks.h"
 
 #include <algorithm>
-#include <sstream>
+
+#include "broker/doctor/text.h"
 
 namespace jitwg::cli {
 
@@ -10,18 +11,13 @@ using namespace doctor;
 Finding check_ssh_include(std::string_view text, const std::string& ours, const std::string& home) {
   const std::string short_form =
       ours.starts_with(home + "/") ? "~" + ours.substr(home.size()) : ours;
-  std::istringstream lines{std::string(text)};
-  for (std::string line; std::getline(lines, line);) {
+  for (std::string line : lines_of(text)) {
     std::ranges::replace(line, '=', ' ');
-    std::istringstream words(line);
-    std::string keyword;
-    words >> keyword;
-    std::ranges::transform(keyword, keyword.begin(),
-                           [](unsigned char c) { return std::tolower(c); });
+    const auto words = words_of(line);
+    const std::string keyword = words.empty() ? "" : lower(words[0]);
     if (keyword == "host" || keyword == "match") break;
-    if (keyword != "include") continue;
-    for (std::string path; words >> path;)
-      if (path == ours || path == short_form)
+    for (const std::string& path : words)
+      if (keyword == "include" && (path == ours || path == short_form))
         return ok("ssh_config", "~/.ssh/config includes " + short_form);
   }
   return warning("ssh_config", "plain ssh does not know the sessions; jitwg ssh does",

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <iterator>
 
 #include "broker/base/encoding.h"
 
@@ -35,6 +36,16 @@ Finding warning(std::string what, std::string text, std::string remedy) {
 
 Finding problem(std::string what, std::string text, std::string remedy) {
   return {Level::problem, std::move(what), std::move(text), std::move(remedy)};
+}
+
+Finding check(bool good, std::string what, std::string fine, std::string bad, std::string remedy,
+              Level worse) {
+  if (good) return ok(std::move(what), std::move(fine));
+  return {worse, std::move(what), std::move(bad), std::move(remedy)};
+}
+
+void add(Findings& to, Findings more) {
+  to.insert(to.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
 }
 
 Finding failed(std::string what, const Error& error, std::string remedy) {

@@ -23,6 +23,10 @@ using Findings = std::vector<Finding>;
 Finding ok(std::string what, std::string text);
 Finding warning(std::string what, std::string text, std::string remedy);
 Finding problem(std::string what, std::string text, std::string remedy);
+// The first text and nothing to do when `good`; otherwise a problem (or `worse`) with the second.
+Finding check(bool good, std::string what, std::string fine, std::string bad, std::string remedy,
+              Finding::Level worse = Finding::Level::problem);
+void add(Findings& to, Findings more);
 // What could not be looked at: a warning when this user may not, otherwise a problem. The error's
 // own hint is the remedy where it has one.
 Finding failed(std::string what, const Error& error, std::string remedy);

@@ -16,6 +16,7 @@
 namespace jitwg::doctor {
 namespace {
 
+constexpr size_t kTextBytes = 4 << 20;  // 50,000 lines of passwd
 constexpr uint64_t kMiB = 1 << 20;
 constexpr uint64_t kFew = 16, kSome = 256;  // MiB, and thousands of inodes
 
@@ -30,8 +31,6 @@ std::string name_of(uid_t uid) {
   return entry == nullptr ? "uid " + std::to_string(uid) : entry->pw_name;
 }
 
-bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
-
 Result<Space> observe_space(const std::string& path) {
   struct statvfs seen {};
   if (::statvfs(path.c_str(), &seen) != 0) return fail_errno(path, errno);
@@ -42,20 +41,26 @@ Result<Space> observe_space(const std::string& path) {
 // By the files that systemctl would read and write: no D-Bus, no other program.
 UnitSeen observe_unit(const std::string& unit) {
   UnitSeen seen{exists("/run/systemd/system")};
-  for (const char* root : {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"})
-    if (const auto events =
-            read_file(std::string(root) + "/system.slice/" + unit + ".service/cgroup.events", 4096))
-      seen.active |= events->find("populated 1") != std::string::npos;
-  for (const std::string root :
-       {"/etc/systemd/system/", "/run/systemd/system/", "/usr/lib/systemd/system/"})
-    for (const std::string& folder : list_directory(root).value_or(std::vector<std::string>{}))
-      if (folder.ends_with(".wants"))
-        for (const char* kind : {".service", ".socket"})
-          seen.enabled |= exists(root + folder + "/" + unit + kind);
+  for (const std::string root : {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"})
+    seen.active |=
+        read_text(root + "/system.slice/" + unit + ".service/cgroup.events").find("populated 1") !=
+        std::string::npos;
+  for (const std::string root : {"/etc/systemd/system/", "/usr/lib/systemd/system/"})
+    for (const std::string& folder : names_in(root))
+      for (const char* kind : {".service", ".socket"})
+        seen.enabled |= folder.ends_with(".wants") && exists(root + folder + "/" + unit + kind);
   return seen;
 }
 
 }  // namespace
+
+bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
+
+std::string read_text(const std::string& path) { return read_file(path, kTextBytes).value_or(""); }
+
+std::vector<std::string> names_in(const std::string& folder) {
+  return list_directory(folder).value_or(std::vector<std::string>{});
+}
 
 User find_user(const std::string& name) {
   if (const passwd* entry = getpwnam(name.c_str())) return {name, entry->pw_uid, true};
@@ -63,11 +68,9 @@ User find_user(const std::string& name) {
 }
 
 Finding check_user(const User& user) {
-  if (user.exists) return ok("user", "the user " + user.name + " exists");
-  return warning("user",
-                 "there is no user " + user.name + ": what should be theirs is compared with " +
-                     name_of(user.uid),
-                 "systemd-sysusers, with jitwg's file in sysusers.d");
+  return check(user.exists, "user", "the user " + user.name + " exists",
+               "there is no user " + user.name + "; taken for them: " + name_of(user.uid),
+               "systemd-sysusers, with jitwg's file in sysusers.d", Finding::Level::warning);
 }
 
 Result<PathSeen> observe_path(const std::string& path) {
@@ -87,31 +90,24 @@ Finding check_path(const std::string& what, const Result<PathSeen>& seen, const 
                    mode_t most) {
   if (!seen) return failed(what, seen.error(), "make it, or name another in the configuration");
   const std::string& path = seen->path;
+  const std::string now = name_of(seen->uid), wanted = name_of(owner.uid);
   if (seen->uid != owner.uid)
-    return problem(what,
-                   path + " belongs to " + name_of(seen->uid) + ", not to " + name_of(owner.uid),
-                   "chown " + name_of(owner.uid) + " " + path);
-  if ((seen->mode & 07777 & ~most) != 0) {
-    const std::string right = octal(seen->mode & most);
-    return problem(what, path + " has mode " + octal(seen->mode) + ", " + right + " is right",
-                   "chmod " + right + " " + path);
-  }
-  return ok(what, path + " is " + name_of(seen->uid) + "'s, mode " + octal(seen->mode));
+    return problem(what, path + " belongs to " + now + ", not to " + wanted,
+                   "chown " + wanted + " " + path);
+  const std::string mode = octal(seen->mode), right = octal(seen->mode & most);
+  return check(mode == right, what, path + " is " + now + "'s, mode " + mode,
+               path + " has mode " + mode + ", " + right + " is right",
+               "chmod " + right + " " + path);
 }
 
 Finding check_parents(const std::string& what, const std::vector<Result<PathSeen>>& seen) {
   for (const Result<PathSeen>& parent : seen) {
     if (!parent) return failed(what, parent.error(), "make the directory");
+    const std::string others = " can put anything in the place of what is in " + parent->path;
     if (parent->uid != 0)
-      return problem(
-          what,
-          parent->path + " belongs to " + name_of(parent->uid) + ", who can replace what is in it",
-          "chown root " + parent->path);
+      return problem(what, name_of(parent->uid) + others, "chown root " + parent->path);
     if ((parent->mode & 022) != 0)
-      return problem(
-          what,
-          parent->path + " may be written by others than root (mode " + octal(parent->mode) + ")",
-          "chmod go-w " + parent->path);
+      return problem(what, "others than root" + others, "chmod go-w " + parent->path);
   }
   return ok(what, "the directories above are root's");
 }
@@ -145,16 +141,12 @@ Findings examine_state_dir(const std::string& path, const User& owner) {
 
 Finding check_unit(const std::string& unit, const UnitSeen& seen) {
   if (!seen.systemd)
-    return warning(
-        "unit",
-        "systemd does not run this machine: whether " + unit + " starts with it cannot be said",
-        "let your own service manager start it, and again when it ends");
+    return warning("unit", "not looked for: systemd does not run this machine",
+                   "let your own service manager start " + unit + " at boot and after its end");
   if (!seen.active)
-    return problem("unit", unit + ".service is not running", "systemctl enable --now " + unit);
-  if (!seen.enabled)
-    return problem("unit", unit + ".service runs, but nothing starts it at boot",
-                   "systemctl enable " + unit);
-  return ok("unit", unit + ".service runs and is enabled");
+    return problem("unit", unit + ".service does not run", "systemctl enable --now " + unit);
+  return check(seen.enabled, "unit", unit + ".service runs and is enabled",
+               unit + ".service runs, but not after a boot", "systemctl enable " + unit);
 }
 
 Finding examine_unit(const std::string& unit) { return check_unit(unit, observe_unit(unit)); }
@@ -174,15 +166,12 @@ Finding examine_socket(const std::string& path, int type, const std::string& uni
 }
 
 Finding check_clock(WallTime own, WallTime theirs, const std::string& whose) {
-  const Seconds off = own - theirs;
-  if (off >= -limits::kNodeClockSkew && off <= limits::kNodeClockSkew)
-    return ok("clock",
-              "agrees with " + whose + "'s to " + std::to_string(std::abs(off.count())) + " s");
-  return problem("clock",
-                 "this machine's clock is " + render_duration(std::chrono::abs(off)) +
-                     (off.count() > 0 ? " ahead of " : " behind ") + whose + "'s: here it is " +
-                     render_time(own) + ", there " + render_time(theirs),
-                 "timedatectl set-ntp true, on the machine whose clock is wrong");
+  const Seconds off = own - theirs, most = limits::kNodeClockSkew;
+  return check(std::chrono::abs(off) <= most, "clock", "agrees with " + whose + "'s to 30 s",
+               render_duration(std::chrono::abs(off)) +
+                   (off.count() > 0 ? " ahead of " : " behind ") + whose + "'s: here it is " +
+                   render_time(own) + ", there " + render_time(theirs),
+               "timedatectl set-ntp true, on the machine whose clock is wrong");
 }
 
 }  // namespace jitwg::doctor

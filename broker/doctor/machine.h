@@ -12,6 +12,11 @@
 
 namespace jitwg::doctor {
 
+bool exists(const std::string& path);
+// What cannot be read is empty.
+std::string read_text(const std::string& path);
+std::vector<std::string> names_in(const std::string& folder);
+
 // Whom a program runs as. Where the machine has no such user, whoever asks stands for them.
 struct User {
   std::string name;

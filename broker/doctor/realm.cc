@@ -12,17 +12,15 @@ Result<RealmSeen> parse_realm(const json::value& answer) {
 
 Findings check_realm(const RealmSeen& own, const RealmSeen& brokers, const std::string& file) {
   Findings found = {check_clock(own.now, brokers.now, "the broker")};
-  if (own.realm == brokers.realm)
-    found.push_back(ok("realm", own.realm));
-  else if (!own.realm.empty())
-    found.push_back(problem("realm", "the broker serves " + brokers.realm + ", not " + own.realm,
-                            file + ": realm = " + brokers.realm + ", if that is the right broker"));
-  if (own.ca == brokers.ca)
-    found.push_back(ok("broker_ca", "the broker names the same CA key"));
-  else if (!own.ca.empty())
-    found.push_back(problem(
-        "broker_ca", "the broker names another CA key than is pinned here",
-        file + ": ca = …; compare with the signer's host first: ssh-keygen -lf /etc/jitwg/ca.pub"));
+  if (!own.realm.empty())
+    found.push_back(check(own.realm == brokers.realm, "realm", own.realm,
+                          "the broker serves " + brokers.realm + ", not " + own.realm,
+                          file + ": realm = " + brokers.realm + ", if it is the right broker"));
+  if (!own.ca.empty())
+    found.push_back(check(own.ca == brokers.ca, "broker_ca", "the broker names the same CA key",
+                          "the broker names another CA key than is pinned here",
+                          file + ": ca = …; compare on the signer's host first: ssh-keygen -lf "
+                                 "/etc/jitwg/ca.pub"));
   return found;
 }
 

@@ -17,15 +17,11 @@ using namespace doctor;
 
 // A file of /proc or /sys, without its newline; "" where there is none.
 std::string read_line(const std::string& path) {
-  const auto text = read_file(path, 4096);
-  return text ? text->substr(0, text->find('\n')) : std::string();
+  const std::string text = read_text(path);
+  return text.substr(0, text.find('\n'));
 }
 
 int read_number(const std::string& path) { return parse_number<int>(read_line(path)).value_or(0); }
-
-std::vector<std::string> names_in(const std::string& folder) {
-  return list_directory(folder).value_or(std::vector<std::string>{});
-}
 
 std::map<std::string, int> observe_rp_filter() {
   const std::string folder = "/proc/sys/net/ipv4/conf/";
@@ -55,11 +51,10 @@ Findings examine_nftables(const InterfaceSettings& settings) {
   Findings found = check_foreign_chains(seen, settings.name, settings.pools, settings.listen_port);
   found.push_back(check_table(seen, *expected));
   found.push_back(check_flowtables(seen, settings.name));
-  if (!read_line("/proc/net/ip_tables_names").empty())
-    found.push_back(warning("iptables_legacy",
-                            "there are rules of iptables-legacy, which nftables does not show",
-                            "look yourself: iptables-legacy-save; better: update-alternatives "
-                            "--set iptables /usr/sbin/iptables-nft"));
+  found.push_back(check(read_line("/proc/net/ip_tables_names").empty(), "iptables_legacy", "none",
+                        "there are rules of iptables-legacy, which nftables does not show",
+                        "look yourself: iptables-legacy-save; then use iptables-nft",
+                        Finding::Level::warning));
   return found;
 }
 
@@ -69,39 +64,40 @@ Finding examine_wireguard(const InterfaceSettings& settings) {
   if (!*kind)
     return problem("wireguard", "there is no interface " + settings.name,
                    "systemctl restart jitwg-gateway");
-  if (**kind == "wireguard") return ok("wireguard", "the kernel carries " + settings.name);
-  if (settings.transport == TransportChoice::userspace)
-    return ok("wireguard", "userspace, as configured");
-  return warning("wireguard",
-                 settings.name + " is carried by a program, many times slower than the kernel",
-                 "boot a kernel that has WireGuard (Debian's has), or say so in gateway.conf: "
-                 "transport = userspace");
+  const bool kernel = **kind == "wireguard";
+  return check(kernel || settings.transport == TransportChoice::userspace, "wireguard",
+               kernel ? "the kernel carries it" : "a program carries it, as configured",
+               "a program carries " + settings.name + ", many times slower than the kernel",
+               "boot a kernel that has WireGuard, or gateway.conf: transport = userspace",
+               Finding::Level::warning);
+}
+
+// The way back from the targets is others' to know: said, not checked.
+Finding examine_route(const std::string& interface, const Prefix& pool) {
+  const auto routed = has_route(interface, pool);
+  return check(routed && *routed, "return_route",
+               pool.str() + " leads to " + interface + "; jump hosts, and targets without " +
+                   "`nat = true`, must route it to this host",
+               "no route of the main table leads " + pool.str() + " to " + interface,
+               "ip route add " + pool.str() + " dev " + interface +
+                   "; systemctl restart jitwg-gateway does it, too");
 }
 
 Findings examine_network(const InterfaceSettings& settings) {
-  Findings found = {check_forwarding("ip_forward", "net.ipv4.ip_forward",
-                                     read_line("/proc/sys/net/ipv4/ip_forward"))};
+  const auto forwarding = [](const std::string& what, const std::string& key) {
+    std::string path = "/proc/sys/" + key;
+    std::ranges::replace(path, '.', '/');
+    return check_forwarding(what, key, read_line(path));
+  };
+  Findings found = {forwarding("ip_forward", "net.ipv4.ip_forward")};
   const auto is_ipv6 = [](const Prefix& pool) { return pool.address.family == 6; };
   if (std::ranges::any_of(settings.pools, is_ipv6))
-    found.push_back(check_forwarding("ip_forward6", "net.ipv6.conf.all.forwarding",
-                                     read_line("/proc/sys/net/ipv6/conf/all/forwarding")));
+    found.push_back(forwarding("ip_forward6", "net.ipv6.conf.all.forwarding"));
   found.push_back(check_rp_filter(observe_rp_filter()));
   found.push_back(examine_wireguard(settings));
   found.push_back(check_mtu(settings.name, read_number("/sys/class/net/" + settings.name + "/mtu"),
                             observe_mtus(settings.name)));
-  for (const Prefix& pool : settings.pools) {
-    const auto routed = has_route(settings.name, pool);
-    if (routed && *routed)
-      found.push_back(ok("return_route", "here " + pool.str() +
-                                             " leads into the tunnel; jump hosts, and targets "
-                                             "without `nat = true`, must route it back to this "
-                                             "host (ip route get, there)"));
-    else
-      found.push_back(problem(
-          "return_route", "no route of the main table leads " + pool.str() + " to " + settings.name,
-          "systemctl restart jitwg-gateway makes it; or: ip route add " + pool.str() + " dev " +
-              settings.name));
-  }
+  for (const Prefix& pool : settings.pools) found.push_back(examine_route(settings.name, pool));
   return found;
 }
 
@@ -113,10 +109,10 @@ Findings examine(const Config& config, const Result<InterfaceSettings>& settings
   found.push_back(examine_path("wireguard_key", config.get("wireguard-key"), user, 0600));
   if (!settings) {
     found.push_back(failed("configuration", settings.error(), config.get("config")));
-    return found;
+  } else {
+    add(found, examine_network(*settings));
+    add(found, examine_nftables(*settings));
   }
-  for (Findings more : {examine_network(*settings), examine_nftables(*settings)})
-    found.insert(found.end(), more.begin(), more.end());
   return found;
 }
 

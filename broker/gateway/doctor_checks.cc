@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "broker/doctor/text.h"
+
 namespace jitwg::gateway {
 namespace {
 
@@ -16,12 +18,9 @@ std::string_view trim(std::string_view text) {
   return text.substr(first, text.find_last_not_of(" \t") + 1 - first);
 }
 
-// Cuts the text before `separator` off `rest`.
-std::string_view next(std::string_view& rest, char separator) {
-  const size_t end = rest.find(separator);
-  const std::string_view part = rest.substr(0, end);
-  rest.remove_prefix(end == rest.npos ? rest.size() : end + 1);
-  return part;
+std::string sysctl_line(const std::string& key, int value) {
+  return "/etc/sysctl.d/jitwg.conf: " + key + " = " + std::to_string(value) +
+         "; then sysctl --system";
 }
 
 bool contains(std::string_view text, std::string_view part) { return text.find(part) != text.npos; }
@@ -45,20 +44,18 @@ std::vector<std::string> sorted(std::vector<std::string> lines) {
 }
 
 // What nft(8) commands of ours make, in the words of a listing.
-std::vector<std::string> lines_of(std::string_view commands) {
-  std::vector<std::string> lines;
-  while (!commands.empty()) {
-    const std::string_view line = next(commands, '\n');
-    for (const std::string_view start : {"add chain inet jitwg ", "add rule inet jitwg "})
-      if (line.starts_with(start)) lines.emplace_back(line.substr(start.size()));
-  }
+std::vector<std::string> wanted_lines(std::string_view commands) {
+  std::vector<std::string> made;
+  for (const std::string& line : lines_of(commands))
+    for (const std::string start : {"add chain inet jitwg ", "add rule inet jitwg "})
+      if (line.starts_with(start)) made.push_back(line.substr(start.size()));
   // The one thing that nft prints otherwise than it reads it.
-  for (std::string& line : lines)
+  for (std::string& line : made)
     for (size_t at; (at = line.find("ct original protocol")) != line.npos;) line.erase(at + 3, 9);
-  return sorted(std::move(lines));
+  return sorted(std::move(made));
 }
 
-std::vector<std::string> lines_of(const Nftables& seen) {
+std::vector<std::string> seen_lines(const Nftables& seen) {
   std::vector<std::string> lines;
   for (const Chain& chain : seen.chains) {
     if (chain.table != "inet jitwg") continue;
@@ -95,15 +92,15 @@ Nftables parse_nftables(std::string_view listing) {
   Nftables seen;
   std::string table, block, statement;
   int depth = 0;  // 1 in a table, 2 in a chain, set, flowtable …
-  while (!listing.empty()) {
-    std::string_view line = next(listing, '\n');
-    line = trim(line.substr(0, line.find(" # handle ")));
+  for (const std::string& whole : lines_of(listing)) {  // without "# handle N"
+    const std::string line(trim(whole));
     if (line.empty()) continue;
     if (statement.empty() && line == "}") {
       --depth;
     } else if (statement.empty() && depth < 2 && line.ends_with("{")) {
-      block = next(line, ' ');
-      const std::string name(trim(line.substr(0, line.size() - 1)));
+      const size_t blank = line.find(' ');
+      block = line.substr(0, blank);
+      const std::string name(trim(line.substr(blank, line.size() - 1 - blank)));
       if (++depth == 1)
         table = name;
       else if (block == "chain")
@@ -112,7 +109,7 @@ Nftables parse_nftables(std::string_view listing) {
         seen.flowtables.push_back({table, name, {}});
     } else {
       // A rule with a long set goes on over several lines.
-      statement += (statement.empty() ? "" : " ") + std::string(line);
+      statement += (statement.empty() ? "" : " ") + line;
       if (!is_whole(statement)) continue;
       if (depth == 2 && block == "flowtable") seen.flowtables.back().devices += statement + " ";
       if (depth == 2 && block == "chain" && statement.starts_with("type "))
@@ -126,7 +123,7 @@ Nftables parse_nftables(std::string_view listing) {
 }
 
 Finding check_table(const Nftables& seen, std::string_view expected) {
-  const std::vector<std::string> wanted = lines_of(expected), there = lines_of(seen);
+  const std::vector<std::string> wanted = wanted_lines(expected), there = seen_lines(seen);
   if (wanted == there) return ok("nftables", "table inet jitwg is as it was made");
   const auto [missing, extra] = std::ranges::mismatch(wanted, there);
   return problem("nftables",
@@ -147,57 +144,52 @@ Findings check_foreign_chains(const Nftables& seen, const std::string& interface
     const auto drops = how_it_drops(chain);
     if (chain.table == "inet jitwg" || !(forward || input) || !drops) continue;
     if (accepts(seen, chain.table, forward ? tunnel : std::vector{std::to_string(port)})) continue;
-    const std::string add = "nft insert rule " + chain.table + " " + chain.name + " ";
+    const std::string insert = "nft insert rule " + chain.table + " " + chain.name + " ";
     found.push_back(problem(
         "foreign_chains",
         "chain " + chain.name + " of table " + chain.table + " " + *drops +
-            " and no rule there lets " +
-            (forward ? "the tunnel's packets" : "WireGuard's own packets") + " pass",
-        (forward ? add + "oifname " + name + " accept; " + add + "iifname " + name + " accept"
-                 : add + udp + " accept") +
-            "; and the same in the file that makes that table (/etc/nftables.conf, or your "
-            "firewall's)"));
+            ", and no rule there knows " + (forward ? "the tunnel" : "WireGuard's port"),
+        (forward ? insert + "oifname " + name + " accept; " + insert + "iifname " + name + " accept"
+                 : insert + udp + " accept") +
+            "; and so in the file that makes it (/etc/nftables.conf?)"));
   }
   if (found.empty()) found.push_back(ok("foreign_chains", "no other chain stands in the way"));
   return found;
 }
 
 Finding check_flowtables(const Nftables& seen, const std::string& interface) {
-  for (const Flowtable& flowtable : seen.flowtables) {
-    std::string devices = flowtable.devices;
+  for (const Flowtable& table : seen.flowtables) {
+    std::string devices = table.devices;
     std::ranges::replace_if(
-        devices, [](char c) { return c == ',' || c == '"' || c == ';'; }, ' ');
+        devices,
+        [](char c) {
+          return contains(",\";", {&c, 1});
+        },
+        ' ');
     if (contains(devices, " " + interface + " "))
       return problem("flowtables",
-                     "flowtable " + flowtable.name + " of table " + flowtable.table + " names " +
+                     "flowtable " + table.name + " of table " + table.table + " names " +
                          interface + ": its flows pass no chain, so nothing ends them",
-                     "take " + interface +
-                         " out of its devices in the file that makes it (/etc/nftables.conf)");
+                     "take " + interface + " out of its devices (/etc/nftables.conf?)");
   }
   return ok("flowtables", "none names " + interface);
 }
 
 Finding check_forwarding(const std::string& what, const std::string& key,
                          const std::string& value) {
-  if (value == "1") return ok(what, key + " = 1");
-  return problem(
-      what,
-      value.empty() ? key + " cannot be read" : key + " = " + value + ": nothing is forwarded",
-      "/etc/sysctl.d/jitwg.conf: " + key + " = 1; then sysctl --system");
+  return check(value == "1", what, key + " = 1", key + " = " + value + ": nothing is forwarded",
+               sysctl_line(key, 1));
 }
 
 Finding check_rp_filter(const std::map<std::string, int>& values) {
   const auto all = values.find("all");
   const int floor = all == values.end() ? 0 : all->second;
-  for (const auto& [interface, value] : values)
-    if (std::max(floor, value) == 1) {
-      const std::string key = "net.ipv4.conf." + (floor == 1 ? "all" : interface) + ".rp_filter";
-      return warning("rp_filter",
-                     key +
-                         " = 1 (strict): packets are dropped that come in by another interface "
-                         "than the answer leaves by",
-                     "/etc/sysctl.d/jitwg.conf: " + key + " = 2; then sysctl --system");
-    }
+  for (const auto& [interface, value] : values) {
+    if (std::max(floor, value) != 1) continue;
+    const std::string key = "net.ipv4.conf." + (floor == 1 ? "all" : interface) + ".rp_filter";
+    return warning("rp_filter", key + " = 1: what comes in by another way than out is dropped",
+                   sysctl_line(key, 2));
+  }
   return ok("rp_filter", "loose or off on every interface");
 }
 
@@ -205,9 +197,9 @@ Finding check_mtu(const std::string& interface, int mtu, const std::map<std::str
   for (const auto& [name, other] : others)
     if (mtu + kOverhead > other)
       return warning("mtu",
-                     interface + "'s MTU is " + std::to_string(mtu) + ", that of " + name + " " +
-                         std::to_string(other) + ": WireGuard's " + std::to_string(kOverhead) +
-                         " bytes around a full packet do not fit",
+                     interface + "'s MTU is " + std::to_string(mtu) +
+                         ": with WireGuard around it " + "too much for the " +
+                         std::to_string(other) + " of " + name,
                      "ip link set " + interface + " mtu " + std::to_string(other - kOverhead) +
                          ", if tunnels come in by " + name);
   return ok("mtu", interface + " has " + std::to_string(mtu));

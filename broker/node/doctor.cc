@@ -55,14 +55,14 @@ Result<void> verify_file(const std::string& path, const ssh::PublicKey& ca,
 Finding examine_grants(const std::string& directory, const ssh::PublicKey& ca,
                        const std::string& realm) {
   const auto names = list_directory(directory);
-  if (!names && ::access(directory.c_str(), F_OK) != 0 && errno == ENOENT)
-    return ok("grants", "none were ever stored");
-  if (!names) return failed("grants", names.error(), "");
-  for (const std::string& name : *names)
-    if (const auto good = verify_file(directory + "/" + name, ca, realm); !good)
-      return warning("grants", directory + "/" + name + " does not count: " + good.error().message,
-                     "rm " + directory + "/" + name + ": a live one comes again from the broker");
-  return ok("grants", std::to_string(names->size()) + " stored, and all verify");
+  if (!names && exists(directory)) return failed("grants", names.error(), "");
+  for (const std::string& name : names_in(directory)) {
+    const std::string path = directory + "/" + name;
+    if (const auto good = verify_file(path, ca, realm); !good)
+      return warning("grants", path + " does not count: " + good.error().message,
+                     "rm " + path + ": a live one comes again from the broker");
+  }
+  return ok("grants", "all that are stored verify");
 }
 
 }  // namespace
@@ -82,15 +82,13 @@ Findings examine_node(const Config& config, const std::string& unit, const User&
   const auto realm = ask_realm(config);
   if (!realm) {
     found.push_back(failed("broker", realm.error(), file + ": broker = …"));
-    found.push_back(
-        warning("clock", "not compared: the broker does not answer", "first the broker"));
+    found.push_back(warning("clock", "not compared", "first the broker"));
   } else {
     found.push_back(ok("broker", config.get("broker") + " answers"));
     const RealmSeen own{config.get("realm"), ca ? ca->str() : "", SystemClock().now()};
-    for (Finding& finding : check_realm(own, *realm, file)) found.push_back(std::move(finding));
+    add(found, check_realm(own, *realm, file));
   }
-  for (Finding& finding : examine_state_dir(config.get("state-dir"), user))
-    found.push_back(std::move(finding));
+  add(found, examine_state_dir(config.get("state-dir"), user));
   if (ca)
     found.push_back(examine_grants(config.get("state-dir") + "/grants", *ca, config.get("realm")));
   found.push_back(examine_unit(unit));

@@ -1,13 +1,12 @@
 #include "pam_jitwg/hostd/doctor.h"
 
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
 
+#include "broker/doctor/text.h"
 #include "broker/node/doctor.h"
 #include "broker/os/command.h"
-#include "broker/os/file.h"
 #include "pam_jitwg/hostd/doctor_checks.h"
 #include "pam_jitwg/managed.h"
 
@@ -16,33 +15,23 @@ namespace {
 
 using namespace doctor;
 
-constexpr size_t kFileBytes = 4 << 20;
 constexpr size_t kUsers = 32;  // each costs a run of sshd
 const User kRoot{"root", 0};
-
-bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
-
-std::string read(const std::string& path) { return read_file(path, kFileBytes).value_or(""); }
-
-std::vector<std::string> names_in(const std::string& folder) {
-  return list_directory(folder).value_or(std::vector<std::string>{});
-}
 
 std::vector<ConfigFile> read_all(const std::string& folder, const std::string& ending) {
   std::vector<ConfigFile> files;
   for (const std::string& name : names_in(folder))
-    if (name.ends_with(ending)) files.push_back({folder + "/" + name, read(folder + "/" + name)});
+    if (name.ends_with(ending))
+      files.push_back({folder + "/" + name, read_text(folder + "/" + name)});
   return files;
 }
 
 std::vector<std::string> managed_logins(const pam::ManagedFiles& files) {
   std::vector<std::string> logins;
-  const std::string passwd = read(files.passwd);
-  for (size_t start = 0, end;
-       logins.size() < kUsers && (end = passwd.find('\n', start)) != passwd.npos; start = end + 1) {
-    const std::string line = passwd.substr(start, end - start),
-                      name = line.substr(0, line.find(':'));
-    if (!line.ends_with("nologin") && !line.ends_with("false") && pam::is_managed(files, name))
+  for (const std::string& line : lines_of(read_text(files.passwd))) {
+    const std::string name = line.substr(0, line.find(':'));
+    const bool may_log_in = !line.ends_with("nologin") && !line.ends_with("false");
+    if (may_log_in && logins.size() < kUsers && pam::is_managed(files, name))
       logins.push_back(name);
   }
   return logins;
@@ -52,16 +41,14 @@ Findings examine_sshd(const std::string& ca_file, const pam::ManagedFiles& manag
                       std::string& helper) {
   // Debian's sshd_config reads the folder first.
   std::vector<ConfigFile> files = read_all("/etc/ssh/sshd_config.d", ".conf");
-  files.push_back({"/etc/ssh/sshd_config", read("/etc/ssh/sshd_config")});
+  files.push_back({"/etc/ssh/sshd_config", read_text("/etc/ssh/sshd_config")});
   for (const std::string& user : managed_logins(managed)) {
     const auto ran = run_command(
         {"/usr/sbin/sshd", "-T", "-C", "user=" + user + ",host=localhost,addr=127.0.0.1"});
     if (!ran) return {failed("sshd", ran.error(), "apt install openssh-server")};
     if (ran->code != 0)
-      return {failed(
-          "sshd",
-          Error{Code::bad_config, "sshd -T: " + ran->output.substr(0, ran->output.find('\n')), ""},
-          "mend what sshd -t says")};
+      return {problem("sshd", "sshd -T: " + ran->output.substr(0, ran->output.find('\n')),
+                      "mend what sshd -t says")};
     const SshdSettings settings = parse_sshd_settings(ran->output);
     if (const auto it = settings.find("authorizedprincipalscommand"); it != settings.end())
       helper = it->second.substr(0, it->second.find(' '));
@@ -72,7 +59,7 @@ Findings examine_sshd(const std::string& ca_file, const pam::ManagedFiles& manag
 }
 
 Findings examine_pam(const std::string& helper) {
-  const std::string path = "/etc/pam.d/sshd", text = read(path);
+  const std::string path = "/etc/pam.d/sshd", text = read_text(path);
   Findings found = check_pam(path, text);
   if (const std::string module = module_path(text); !module.empty())
     found.push_back(examine_path("pam_module", module, kRoot, 0755));
@@ -88,9 +75,9 @@ Finding examine_cgroup(const std::string& root) {
   const auto has_kill = [&](const std::string& name) {
     return exists(root + "/" + name + "/cgroup.kill");
   };
-  if (!has_kill(".") && std::ranges::none_of(names_in(root), has_kill))  // the topmost has none
-    return problem("cgroup", "this kernel has no cgroup.kill", "boot Linux 5.14 or newer");
-  return ok("cgroup", "version 2, with cgroup.kill");
+  return check(has_kill(".") || std::ranges::any_of(names_in(root), has_kill),  // the topmost: no
+               "cgroup", "version 2, with cgroup.kill", "this kernel has no cgroup.kill",
+               "boot Linux 5.14 or newer");
 }
 
 Finding examine_managed(const pam::ManagedFiles& files) {
@@ -100,10 +87,8 @@ Finding examine_managed(const pam::ManagedFiles& files) {
     return problem("managed", why,
                    "chown root " + files.managed + "; chmod 644 " + files.managed +
                        "; lines: uids 0,1000-59999 and except NAME");
-  if (!root)
-    return warning("managed", "root needs no session here",
-                   files.managed + ": no \"except root\", and 0 among uids");
-  return ok("managed", "root and people need a session");
+  return check(root, "managed", "root and people need a session", "root needs no session here",
+               files.managed + ": no \"except root\", and 0 among uids", Finding::Level::warning);
 }
 
 // What a person starts by it is not in their login's scope.
@@ -112,20 +97,19 @@ Finding examine_linger(const pam::ManagedFiles& managed) {
     if (pam::is_managed(managed, name))
       return warning("linger", "processes of " + name + " may live on without a login",
                      "loginctl disable-linger " + name);
-  const std::string rule = "set-self-linger";
   bool denied = !exists("/run/systemd/system") || !exists("/usr/lib/polkit-1/polkitd");
   for (const char* folder : {"/etc/polkit-1/rules.d", "/usr/share/polkit-1/rules.d"})
     for (const ConfigFile& file : read_all(folder, ".rules"))
-      denied |= file.text.find(rule) != rule.npos;
-  if (denied) return ok("linger", "nobody lingers, and nobody may by themselves");
-  return warning(
-      "linger", "polkit lets everybody keep processes without a login",
-      "/etc/polkit-1/rules.d/jitwg.rules: polkit.addRule(function(action) { if (action.id == "
-      "\"org.freedesktop.login1.set-self-linger\") return polkit.Result.NO; });");
+      denied |= file.text.find("set-self-linger") != std::string::npos;
+  return check(denied, "linger", "nobody lingers, and nobody may by themselves",
+               "polkit lets everybody keep processes without a login",
+               "/etc/polkit-1/rules.d/jitwg.rules: polkit.addRule(function(action) { if (action.id "
+               "== \"org.freedesktop.login1.set-self-linger\") return polkit.Result.NO; });",
+               Finding::Level::warning);
 }
 
 std::vector<ConfigFile> journald_files() {
-  std::vector<ConfigFile> files = {{"", read("/etc/systemd/journald.conf")}};
+  std::vector<ConfigFile> files = {{"", read_text("/etc/systemd/journald.conf")}};
   std::vector<ConfigFile> more;
   for (const char* root : {"/usr/lib", "/usr/local/lib", "/run", "/etc"})
     for (ConfigFile& file : read_all(std::string(root) + "/systemd/journald.conf.d", ".conf"))
@@ -141,12 +125,11 @@ std::vector<ConfigFile> journald_files() {
 Findings examine(const Config& config) {
   const pam::ManagedFiles managed{config.get("managed"), "/etc/passwd", 0};
   Findings found = node::examine_node(config, "jitwg-hostd", kRoot);
-  const auto add = [&](Findings more) { found.insert(found.end(), more.begin(), more.end()); };
   found.push_back(
       examine_socket(config.get("runtime-dir") + "/hostd.sock", SOCK_SEQPACKET, "jitwg-hostd"));
   std::string helper;
-  add(examine_sshd(config.get("ca"), managed, helper));
-  add(examine_pam(helper));
+  add(found, examine_sshd(config.get("ca"), managed, helper));
+  add(found, examine_pam(helper));
   found.push_back(examine_managed(managed));
   found.push_back(examine_cgroup(config.get("cgroup-root")));
   found.push_back(check_journald(journald_files()));

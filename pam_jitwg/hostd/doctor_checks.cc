@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <optional>
-#include <sstream>
 
 #include "broker/base/number.h"
+#include "broker/doctor/text.h"
 
 namespace jitwg::hostd {
 namespace {
@@ -12,26 +12,6 @@ namespace {
 using namespace doctor;
 
 constexpr const char* kSshdFile = "/etc/ssh/sshd_config.d/jitwg.conf";
-
-std::vector<std::string> words_of(const std::string& line) {
-  std::istringstream stream(line);
-  std::vector<std::string> words;
-  for (std::string word; stream >> word;) words.push_back(std::move(word));
-  return words;
-}
-
-std::vector<std::string> lines_of(std::string_view text) {
-  std::istringstream stream{std::string(text)};
-  std::vector<std::string> lines;
-  for (std::string line; std::getline(stream, line);)
-    lines.push_back(line.substr(0, line.find('#')));
-  return lines;
-}
-
-std::string lower(std::string text) {
-  std::ranges::transform(text, text.begin(), [](unsigned char c) { return std::tolower(c); });
-  return text;
-}
 
 // " (now set by FILE:LINE)" of the first line that gives this value; "" when it is a default.
 std::string set_by(const std::string& keyword, const std::string& value,
@@ -146,7 +126,8 @@ size_t place_of(const std::vector<std::string>& stack, std::initializer_list<con
 bool is_ours(const std::vector<std::string>& stack, size_t at) {
   if (at >= stack.size()) return false;
   const auto words = words_of(stack[at]);
-  return words.size() == 4 && words[1] == "requisite" && words[3] == "mode=login";
+  return words.size() == 4 && words[1] == "requisite" && words[2].ends_with("pam_jitwg.so") &&
+         words[3] == "mode=login";
 }
 
 }  // namespace
@@ -156,27 +137,18 @@ Findings check_pam(const std::string& path, std::string_view text) {
     return std::string(type) + " requisite /usr/local/lib/jitwg/pam_jitwg.so mode=login";
   };
   const auto account = stack_of(text, "account"), session = stack_of(text, "session");
-  Findings found;
-  if (is_ours(account, 0) && place_of(account, {"pam_jitwg.so"}) == 0)
-    found.push_back(ok("pam_account", "pam_jitwg is asked first"));
-  else
-    found.push_back(problem("pam_account",
-                            "pam_jitwg is not the first in account, requisite, mode=login: another "
-                            "may let in before it is asked",
-                            path + ": " + line("account") + ", before every other account line"));
   const size_t ours = place_of(session, {"pam_jitwg.so"}),
                loginuid = place_of(session, {"pam_loginuid.so"}),
                systemd = place_of(session, {"@include", "pam_systemd.so"});
-  if (is_ours(session, ours) && loginuid < ours && ours < systemd)
-    found.push_back(ok("pam_session", "pam_loginuid, then pam_jitwg, then the rest"));
-  else
-    found.push_back(
-        problem("pam_session",
-                "the order in session is not pam_loginuid, pam_jitwg (requisite, mode=login), "
-                "pam_systemd: the login is not bound to its session",
+  return {check(is_ours(account, 0), "pam_account", "pam_jitwg is asked first",
+                "another may let in before pam_jitwg (requisite, mode=login) is asked",
+                path + ": " + line("account") + ", before every other account line"),
+          check(is_ours(session, ours) && loginuid < ours && ours < systemd, "pam_session",
+                "pam_loginuid, then pam_jitwg, then the rest",
+                "not pam_loginuid, pam_jitwg (requisite, mode=login), pam_systemd: logins are not "
+                "bound to their session",
                 path + ": " + line("session") +
-                    ", right behind pam_loginuid.so and before @include common-session"));
-  return found;
+                    ", right behind pam_loginuid.so and before @include common-session")};
 }
 
 std::string module_path(std::string_view text) {
@@ -191,13 +163,12 @@ Finding check_journald(const std::vector<ConfigFile>& files) {
   for (const ConfigFile& file : files)
     for (const std::string& line : lines_of(file.text))
       if (line.starts_with("Audit=")) audit = line.substr(6);
-  if (audit && (audit->empty() || *audit == "yes"))
-    return ok("journald_audit", "journald leaves the kernel's auditing on");
-  return warning(
-      "journald_audit",
-      "journald turns the kernel's auditing off when it starts: commands would not be recorded",
-      "/etc/systemd/journald.conf.d/jitwg.conf: [Journal], and below it Audit= with nothing "
-      "behind; then systemctl restart systemd-journald");
+  return check(audit && (audit->empty() || *audit == "yes"), "journald_audit",
+               "journald leaves the kernel's auditing on",
+               "journald turns the kernel's auditing off: commands would not be recorded",
+               "/etc/systemd/journald.conf.d/jitwg.conf: [Journal], and below it Audit= with "
+               "nothing behind; then systemctl restart systemd-journald",
+               Finding::Level::warning);
 }
 
 }  // namespace jitwg::hostd

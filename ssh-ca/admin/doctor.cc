@@ -64,7 +64,7 @@ Result<void> doctor(const Config& config) {
                     examine_trusted("policy", config.get("policy")),
                     examine_trusted("allowed_signers", config.get("allowed-signers")),
                     examine_rules(config)};
-  for (Finding& finding : examine_state_dir(state, user)) found.push_back(std::move(finding));
+  add(found, examine_state_dir(state, user));
   found.push_back(examine_ledger(state + "/ledger", user, SystemClock().now()));
   found.push_back(
       examine_socket(config.get("runtime-dir") + "/signer.sock", SOCK_STREAM, "jitwg-signer"));
