@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <list>
 
+#include "broker/daemon/doctor.h"
 #include "broker/daemon/init.h"
 #include "broker/daemon/routes.h"
 #include "broker/os/clock.h"
@@ -37,7 +38,7 @@ const std::vector<Option> kOptions = {
      .help = "TLS certificate and its chain, PEM"},
     {.name = "name",
      .help = "HOST[:PORT] that people and nodes reach the broker by; init tells it to them"},
-    {.name = "json", .help = "init: for programs", .flag = true, .command_line_only = true},
+    {.name = "json", .help = "init, doctor: for programs", .flag = true, .command_line_only = true},
 };
 
 constexpr size_t kPemBytes = 64 * 1024;
@@ -132,6 +133,10 @@ Result<void> serve(const Config& config) {
   return outcome;
 }
 
+Result<void> run_doctor(const Config& config) {
+  return doctor::tell(examine(config), config.has("json"));
+}
+
 }  // namespace
 }  // namespace jitwg::broker
 
@@ -141,5 +146,7 @@ int main(int argc, char** argv) {
                              "Takes signed statements, keeps every session's state, asks the signer, tells gateways and jump hosts.",
                              kOptions, "/etc/jitwg/broker.conf"},
                             argc, argv,
-                            {{"", serve}, {"init", [](const jitwg::Config& config) { return init(config, kOptions); }}});
+                            {{"", serve},
+                             {"doctor", run_doctor},
+                             {"init", [](const jitwg::Config& config) { return init(config, kOptions); }}});
 }

@@ -44,12 +44,22 @@ struct Shown {
   json::value object;
 };
 
-json::value realm_json(const Rules& rules, WallTime now) {
+// The node that the caller proved to be, by its key.
+json::value node_of(const Rules& rules, const http::Caller& caller) {
+  for (const auto& [name, gateway] : rules.policy.gateways)
+    if (caller.key == gateway.node_key) return json::string(name);
+  for (const auto& [name, host] : rules.policy.jump_hosts)
+    if (caller.key == host.node_key) return json::string(name);
+  return nullptr;
+}
+
+json::value realm_json(const Rules& rules, const http::Caller& caller, WallTime now) {
   return {{"realm", rules.policy.realm},
           {"version", JITWG_VERSION},
           {"now", render_time(now)},
           {"ca_public_key", rules.ca.str()},
-          {"duration", rules.policy.duration.count()}};
+          {"duration", rules.policy.duration.count()},
+          {"node", node_of(rules, caller)}};
 }
 
 // "/v1/sessions/ID[/verb]": the ID and the verb.
@@ -84,7 +94,7 @@ asio::awaitable<Routes::Body> Routes::dispatch(const http::Request& request, Rul
   const bool post = request.method == "POST";
   const std::string& path = request.path;
   std::function<Body(Change&)> read;
-  if (get && path == "/v1/realm") co_return realm_json(*rules, broker_.clock().now());
+  if (get && path == "/v1/realm") co_return realm_json(*rules, request.caller, broker_.clock().now());
   if (post && path == "/v1/statements") co_return co_await post_statement(request, rules);
   if (post && path == "/v1/report") co_return co_await post_report(request, rules);
   if (get && path == "/v1/policy") co_return co_await get_policy(request, rules);

@@ -6,6 +6,8 @@ Result<RealmSeen> parse_realm(const json::value& answer) {
   JsonObject object(answer, "realm");
   RealmSeen seen{object.string("realm"), object.string("ca_public_key"), {}};
   seen.now = object.take(parse_time(object.string("now")), WallTime{});
+  const json::value* node = object.optional_value("node");
+  if (node != nullptr && node->is_string()) seen.node = std::string(node->get_string());
   if (!object.ok()) return tl::unexpected(object.finish().error());
   return seen;
 }

@@ -8,6 +8,7 @@ namespace jitwg::doctor {
 struct RealmSeen {
   std::string realm, ca;  // as policy names it; "ssh-ed25519 …"
   WallTime now;
+  std::string node = {};  // as whom it knows our node key; "": not at all
 };
 Result<RealmSeen> parse_realm(const json::value& answer);
 

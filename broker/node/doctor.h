@@ -7,7 +7,8 @@
 
 namespace jitwg::node {
 
-// `config` has both daemons' keys: broker, broker-pin, broker-ca, node, node-key, ca, realm, state-dir.
+// `config` has both daemons' keys: broker, broker-pin, broker-ca, node, node-key, ca, realm,
+// state-dir.
 doctor::Findings examine_node(const Config& config, const std::string& unit,
                               const doctor::User& user);
 

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "broker/base/error.h"
+#include "broker/base/time.h"
 
 namespace jitwg::http {
 
@@ -19,5 +20,8 @@ Result<std::string> make_self_signed(const std::string& host, std::string_view k
 // "sha256//BASE64": SHA-256 of the SubjectPublicKeyInfo (DER) of the first certificate in `pem`. The same
 // as `openssl x509 -pubkey -noout | openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64`.
 Result<std::string> spki_pin(std::string_view pem);
+
+// Its last second (notAfter), of the same certificate.
+Result<WallTime> certificate_end(std::string_view pem);
 
 }  // namespace jitwg::http

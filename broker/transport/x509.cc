@@ -28,6 +28,15 @@ bool set_common_name(X509* certificate, const std::string& name) {
          X509_set_issuer_name(certificate, subject) == 1;
 }
 
+Result<CertificatePtr> first_certificate(std::string_view pem) {
+  const BioPtr bytes(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+  CertificatePtr certificate(PEM_read_bio_X509(bytes.get(), nullptr, nullptr, nullptr));
+  if (!certificate)
+    return fail(Code::bad_value, "there is no certificate in it: " + openssl_complaint(),
+                "it is a PEM file, -----BEGIN CERTIFICATE-----");
+  return certificate;
+}
+
 }  // namespace
 
 std::string bytes_of(BIO* memory) {
@@ -54,12 +63,16 @@ std::string spki_pin(X509* certificate) {
 }
 
 Result<std::string> spki_pin(std::string_view pem) {
-  const BioPtr bytes(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-  const CertificatePtr certificate(PEM_read_bio_X509(bytes.get(), nullptr, nullptr, nullptr));
-  if (!certificate)
-    return fail(Code::bad_value, "there is no certificate in it: " + openssl_complaint(),
-                "it is a PEM file, -----BEGIN CERTIFICATE-----");
+  JITWG_ASSIGN(const CertificatePtr certificate, first_certificate(pem));
   return spki_pin(certificate.get());
+}
+
+Result<WallTime> certificate_end(std::string_view pem) {
+  JITWG_ASSIGN(const CertificatePtr certificate, first_certificate(pem));
+  tm parts{};
+  if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate.get()), &parts) != 1)
+    return fail(Code::bad_value, "its end is no time: " + openssl_complaint());
+  return WallTime(Seconds(timegm(&parts)));
 }
 
 CertificatePtr make_certificate(EVP_PKEY* key, const std::string& common_name,
