@@ -43,7 +43,8 @@ Findings examine_signer(const Config& config) {
   const auto rules =
       answer ? Rules::parse(*answer) : Result<RulesPtr>(tl::unexpected(answer.error()));
   if (!rules)
-    return {failed("signer", rules.error(), "systemctl status jitwg-signer"),
+    return {problem("signer", rules.error().message,
+                    "systemctl status jitwg-signer; jitwg-signer doctor, on its host"),
             warning("clock", "not compared", "first the signer")};
   JsonObject object(*answer, "the signer's policy");
   const auto now = parse_time(object.string("now"));

@@ -1,5 +1,8 @@
 #include "broker/node/doctor.h"
 
+#include <cerrno>
+#include <cstring>
+
 #include "broker/base/limits.h"
 #include "broker/doctor/realm.h"
 #include "broker/os/clock.h"
@@ -77,7 +80,8 @@ Result<void> verify_file(const std::string& path, const ssh::PublicKey& ca,
 Finding examine_grants(const std::string& directory, const ssh::PublicKey& ca,
                        const std::string& realm) {
   const auto names = list_directory(directory);
-  if (!names && exists(directory)) return failed("grants", names.error(), "");
+  const bool is_absent = !names && names.error().message.ends_with(std::strerror(ENOENT));
+  if (!names && !is_absent) return failed("grants", names.error(), "");
   for (const std::string& name : names_in(directory)) {
     const std::string path = directory + "/" + name;
     if (const auto good = verify_file(path, ca, realm); !good)
