@@ -426,7 +426,7 @@ def test_programs_run_as_their_users_with_their_sockets(new_lab, tmp_path):
         said = json.loads(lab.wait_journal(host, f"SYSLOG_IDENTIFIER={name}")[0]["MESSAGE"])
         assert said["name"] == name
         assert said["uid"] == uid
-        assert said["listen"] == listen
+        assert sorted(said["listen"].split(":")) == sorted(listen.split(":"))  # systemd's order is its own
         assert said["state"] == [uid, 0o700]
         assert said["journal_stream"]
         if capabilities is not None:

@@ -37,7 +37,7 @@ def environment_of(identity, host, extra):
 class Agent:
     def __init__(self, host, control):
         self.host = host
-        self.programs = {}  # by name
+        self.programs = {}  # by name; a Program or a Unit each
         self.children = {}  # pid -> what to do with its wait status
         self._commands = {}  # connection of a `lab exec` -> pid
         self._selector = selectors.DefaultSelector()

@@ -1,5 +1,8 @@
 """What a lab takes from the checkout: the built programs and the snippets an admin installs."""
 
+import glob
+import importlib.util
+import marshal
 import os
 import shutil
 
@@ -50,6 +53,19 @@ def policy_template():
 
 def echo_service():
     return read(f"{_CONTRIB}/lib/lab/echo_service.py")
+
+
+def unit_sources():
+    """See units.Sources."""
+    jitwg = {os.path.basename(p): read(p) for p in glob.glob(f"{_CONTRIB}/systemd/*") if "." in p}
+    here = os.path.dirname(os.path.abspath(__file__))
+    modules = {os.path.basename(path): read(path) for path in glob.glob(f"{here}/*.py")}
+    return jitwg, {f"{name}c": _compiled(name, text) for name, text in modules.items()}
+
+
+def _compiled(name, text):
+    """A module without its source, as Python imports it (PEP 3147)."""
+    return importlib.util.MAGIC_NUMBER + bytes(12) + marshal.dumps(compile(text, name, "exec"))
 
 
 def sshd_files(build):

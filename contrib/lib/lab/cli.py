@@ -10,6 +10,8 @@ from .errors import LabError
 _ABOUT = """A small real network in namespaces, with jitwg on it: person, broker, gw, gw2, jump, jump2, db,
 other.Needs root. Exit codes: exec passes its command's on; otherwise 0 done, 1 failed, 2 usage."""
 
+_INIT = "PID 1 of each host (default: $JITWG_LAB_INIT, else systemd where the machine runs it)"
+
 
 def _parser():
     parser = argparse.ArgumentParser(
@@ -24,6 +26,7 @@ def _parser():
     # Also accepted here, where one types it first.
     up.add_argument("--build", metavar="DIR", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     up.add_argument("--without-daemons", action="store_true", help="no jitwg programs, plain sshd")
+    up.add_argument("--init", metavar="lab|systemd", help=_INIT)
     up.add_argument("--keep", action="store_true", help="if it fails, leave the rest to look at")
 
     run = commands.add_parser("exec", help="run a command on a host")
@@ -73,7 +76,7 @@ def _run(options):
     if options.command == "up":
         from .up import up
 
-        up(lab, options.build, not options.without_daemons, options.keep)
+        up(lab, options.build, not options.without_daemons, options.keep, options.init)
     elif options.command == "down":
         down.down(lab)
     else:

@@ -59,7 +59,7 @@ def status(lab):
     except FileNotFoundError:
         if not os.path.isdir(world.state_dir(lab)):
             raise LabError(f"lab {lab} is not up") from None
-        about = {"build": None, "realm": None, "daemons": None}
+        about = {"build": None, "realm": None, "daemons": None, "init": None}
     listed = {}
     for host in world.HOSTS:
         try:

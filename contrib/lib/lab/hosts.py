@@ -32,6 +32,7 @@ class Plan:
     policy_template: str
     sshd_files: dict  # or None: a plain sshd
     echo_service: str
+    systemd: object  # units.Sources, or None: the lab itself is PID 1
 
 
 def install(plan, host):

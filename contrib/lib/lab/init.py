@@ -1,11 +1,11 @@
-"""The first process of a host: makes the host around itself, then is its PID 1.
+"""The first process of a host: makes the host around itself, then is its PID 1 or lets systemd be.
 
 When PID 1 ends, for whatever reason, the kernel ends everything else in the host.
 """
 
 import os
 
-from . import hosts, kernel, network, packets, rootfs, world
+from . import hosts, kernel, network, packets, rootfs, units, world
 from .agent import Agent
 from .children import close_inherited
 from .programs import Program, make_listener
@@ -37,5 +37,10 @@ def main(plan, host, up):
         up.send(f"error: {failure}".encode() if failure else b"ready")
         up.close()
 
-    rootfs.leave_cgroup_root()
-    _run(host, ready)
+    if plan.systemd and units.runs_on(host):
+        units.install(host, hosts.programs(host).values(), plan.systemd)
+        ready("")
+        units.boot()
+    else:
+        rootfs.leave_cgroup_root()
+        _run(host, ready)

@@ -6,7 +6,7 @@ import signal
 import socket
 import time
 
-from . import build, cgroup, client, init, kernel, keys, network, world
+from . import build, cgroup, client, init, kernel, keys, network, units, world
 from .down import remove
 from .errors import LabError, say
 from .hosts import Plan
@@ -16,6 +16,8 @@ _TOOLS = (
     "/usr/sbin/sshd", "/usr/bin/ssh-agent", "/usr/bin/ssh-keygen", "/usr/bin/wg", "/usr/bin/sudo",
     "/usr/bin/setpriv", "/usr/bin/openssl", "/lib/systemd/systemd-journald",
 )  # fmt: skip
+
+_BOOT_WITHIN = 300  # seconds; of all hosts at once, on an emulated machine
 
 
 def _check_machine():
@@ -51,8 +53,21 @@ def _interrupted(*_):
     raise KeyboardInterrupt  # cleans up, as Ctrl-C does
 
 
-def up(lab, build_given, with_daemons, keep):
+def _wants_systemd(asked):
+    of_the_machine = "systemd" if os.path.isdir("/run/systemd/system") else "lab"
+    wanted = asked or os.environ.get("JITWG_LAB_INIT") or of_the_machine
+    if wanted not in ("lab", "systemd"):
+        raise LabError(f"no init {wanted}: lab or systemd")
+    if wanted == "lab":
+        return False
+    if why := units.why_not():
+        raise LabError(f"no systemd in the hosts: {why}")
+    return True
+
+
+def up(lab, build_given, with_daemons, keep, init):
     _check_machine()
+    systemd = _wants_systemd(init)
     directory = build.find(build_given)
     missing = build.missing(directory)
     if with_daemons and missing:
@@ -61,7 +76,7 @@ def up(lab, build_given, with_daemons, keep):
     began = time.monotonic()
     signal.signal(signal.SIGTERM, _interrupted)
     try:
-        _make(lab, directory, with_daemons)
+        _make(lab, directory, with_daemons, systemd)
         start_all(lab, with_daemons)
     except BaseException:
         if keep:
@@ -72,7 +87,7 @@ def up(lab, build_given, with_daemons, keep):
     say(f"lab {lab} is up after {time.monotonic() - began:.1f} s")
 
 
-def _make(lab, directory, with_daemons):
+def _make(lab, directory, with_daemons, systemd):
     state = world.state_dir(lab)
     os.mkdir(f"{state}/root")
     build.copy_binaries(directory, f"{state}/bin")
@@ -84,9 +99,11 @@ def _make(lab, directory, with_daemons):
         policy_template=build.policy_template(),
         sshd_files=build.sshd_files(directory) if with_daemons else None,
         echo_service=build.echo_service(),
+        systemd=units.Sources(*build.unit_sources()) if systemd else None,
     )
+    about = {"build": directory, "realm": plan.keys.realm, "daemons": with_daemons}
     with open(f"{state}/lab.json", "w") as file:
-        json.dump({"build": directory, "realm": plan.keys.realm, "daemons": with_daemons}, file)
+        json.dump({**about, "init": "systemd" if systemd else "lab"}, file)
     network.start_switches(lab)
     channels, pids = {}, {}
     for host in world.HOSTS.values():
@@ -102,6 +119,19 @@ def _make(lab, directory, with_daemons):
     for host, channel in channels.items():
         _told(channel, host)
         channel.close()
+    for host in world.HOSTS:
+        _wait_for_agent(lab, host)
+
+
+def _wait_for_agent(lab, host):
+    deadline = time.monotonic() + _BOOT_WITHIN
+    while True:
+        try:
+            return client.connect(lab, host).close()
+        except LabError as error:
+            if time.monotonic() > deadline:
+                raise LabError(f"host {host} did not boot within {_BOOT_WITHIN} s") from error
+            time.sleep(0.02)
 
 
 def _told(channel, host):
