@@ -126,7 +126,7 @@ def test_a_certificate_that_an_administrator_put_there_stays(host, signer):
     assert "no private key" in refuses(host)
 
 
-@pytest.mark.parametrize("name", ["", "a b", "https://x", "host:port", "host:0", "2001:db8::5", "-"], ids=str)
+@pytest.mark.parametrize("name", ["", "a b", "https://x", "host:port", "host:0", "2001:db8::5"], ids=str)
 def test_names_that_nobody_can_connect_to(host, signer, name):
     host.sh("rm -rf /etc/jitwg/x")
     assert refuses(host, f"--name={name}")
@@ -162,10 +162,11 @@ def test_a_full_disk_leaves_nothing_half_written(host, signer):
 
 # --- the person's side ---
 
-BLOCK = """-----BEGIN JITWG TRUST-----
+CA_KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIMvcuTjn8aIPoX1kbZN3nM7MjvwV4Rxbp7P+5p4DnYxd"
+BLOCK = f"""-----BEGIN JITWG TRUST-----
 broker = https://broker.example:7443
 broker-pin = sha256//MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=
-ca = ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBNgQZ/i9exH2vI4wKyLvoyCzVWWxWJyaZp9jw+9P8fp
+ca = ssh-ed25519 {CA_KEY}
 realm = lab-7d1f
 -----END JITWG TRUST-----
 """
@@ -234,9 +235,7 @@ def test_trust_again_changes_nothing_and_keeps_the_person_s_lines(person, tmp_pa
 def test_another_ca_pin_or_realm_is_not_taken_unasked(person):
     assert person.trust().returncode == 0
     before = person.config.read_text()
-    for other in (OTHER, BLOCK.replace("sha256//MDEy", "sha256//QTEy"), BLOCK.replace("IBNgQZ", "IAAgQZ")):
-        if "IAAgQZ" in other:  # must be a key that could be
-            other = BLOCK.replace("AAAAC3NzaC1lZDI1NTE5AAAAIBNgQZ/i9exH2vI4wKyLvoyCzVWWxWJyaZp9jw+9P8fp", fresh_key())
+    for other in (OTHER, BLOCK.replace("sha256//MDEy", "sha256//QTEy"), BLOCK.replace(CA_KEY, fresh_key())):
         done = person.trust(text=other)
         assert (done.returncode, person.config.read_text()) == (3, before) and "--yes" in done.stderr
     code, shown = person.types(OTHER + "n\n")

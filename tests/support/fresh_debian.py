@@ -98,8 +98,8 @@ class Machine:
         # cgroup v2, and the namespace's own /proc/sys/net to write to, as on a machine.
         environment = {**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1", "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"}
         self.process = subprocess.Popen(
-            ["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--console=pipe", f"--directory={self.root}",
-             f"--network-namespace-path=/run/netns/{self.namespace}", f"--machine={self.namespace}", "--bind=/dev/net/tun"],
+            ["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--console=pipe", "--capability=all",
+             f"--directory={self.root}", f"--network-namespace-path=/run/netns/{self.namespace}", f"--machine={self.namespace}", "--bind=/dev/net/tun"],
             env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 

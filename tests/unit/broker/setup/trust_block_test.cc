@@ -9,7 +9,7 @@ const std::string kPin = "sha256//MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 const std::string kOther = "sha256//QTEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 
 std::string block() {
-  const auto ca = ssh::PublicKey::parse("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBNgQZ/i9exH2vI4wKyLvoyCzVWWxWJyaZp9jw+9P8fp");
+  const auto ca = ssh::PublicKey::parse("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMvcuTjn8aIPoX1kbZN3nM7MjvwV4Rxbp7P+5p4DnYxd");
   return render_trust({"https://broker.example:7443", {kPin, kOther}, *ca, "lab-7d1f"});
 }
 
