@@ -29,7 +29,6 @@ _WANTED = (
     "lab-agent.service",
 )  # fmt: skip
 _WANTED_FOR_LOGINS = ("dbus.service", "systemd-logind.service", "systemd-user-sessions.service")
-_START_WITHIN = 60  # seconds
 _UNIT_NAMES = {"sshd": "ssh"}  # where Debian has another name for it
 
 _AGENT_SCRIPT = f"""import sys
@@ -206,7 +205,7 @@ class Unit:
 
         # What would start it as well comes first, and belongs to it.
         sockets = [u for u in shown["TriggeredBy"].split() if u.endswith(".socket")]
-        script = f'exec timeout {_START_WITHIN} systemctl start "$@"'
+        script = f'exec timeout {self.spec.ready_within} systemctl start "$@"'
         if shown["ActiveState"] == "failed":
             script = f'systemctl reset-failed "$@"; {script}'
         self._run(script, [*sockets, self._unit], started)
