@@ -67,7 +67,9 @@ TEST(TrustBlock, NoByteOfItMayChangeUnseen) {
     std::string changed = text;
     changed[i] = static_cast<char>(changed[i] ^ 1);
     const auto trust = parse_trust(changed);
-    if (trust) EXPECT_NE(render_trust(*trust), text) << i;
+    if (trust) {
+      EXPECT_NE(render_trust(*trust), text) << i;
+    }
     refused += !trust;
   }
   EXPECT_GT(refused, 100);
