@@ -19,7 +19,10 @@ Broker::Broker(asio::io_context& io, store::Store& store, SignerClient& signer, 
       clock_(clock),
       timing_(timing),
       nodes_(std::make_shared<NodeHub>(io, events, clock)),
-      signer_wake_(io) {}
+      signer_wake_(io),
+      refresh_wake_(io) {}
+
+void Broker::refresh_soon() { refresh_wake_.cancel(); }
 
 Result<RulesPtr> Broker::rules() const {
   if (!rules_)
@@ -177,7 +180,6 @@ asio::awaitable<void> Broker::tick() {
 }
 
 asio::awaitable<void> Broker::refresh_loop(std::function<void()> ready) {
-  asio::steady_timer timer(io_);
   std::string said;
   for (auto retry = std::chrono::milliseconds(100);;) {
     const Result<void> refreshed = co_await refresh_rules();
@@ -185,9 +187,10 @@ asio::awaitable<void> Broker::refresh_loop(std::function<void()> ready) {
     if (!refreshed && said != refreshed.error().message)
       log(Level::warning, refreshed.error().render());
     said = refreshed ? std::string() : refreshed.error().message;
-    timer.expires_after(rules_ ? timing_.refresh : retry);
+    refresh_wake_.expires_after(rules_ ? timing_.refresh : retry);
     if (!rules_) retry = std::min(retry * 2, timing_.signer_retry);
-    co_await timer.async_wait(asio::use_awaitable);
+    boost::system::error_code woken;
+    co_await refresh_wake_.async_wait(asio::redirect_error(asio::use_awaitable, woken));
   }
 }
 

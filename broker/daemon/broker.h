@@ -71,6 +71,8 @@ class Broker {
   boost::asio::awaitable<void> wait_for_change(SessionId id, Deadline deadline);
 
   boost::asio::awaitable<Result<void>> refresh_rules();
+  // The loop's next round of that is now.
+  void refresh_soon();
   // One round of each; the loops call them, and tests do.
   boost::asio::awaitable<void> tick();
   boost::asio::awaitable<void> tell_signer();
@@ -101,7 +103,7 @@ class Broker {
   std::string last_refusal_;  // of a refresh, said once
   std::unordered_map<SessionId, std::shared_ptr<boost::asio::steady_timer>> waiters_;
   std::unordered_set<SessionId> opening_;
-  boost::asio::steady_timer signer_wake_;
+  boost::asio::steady_timer signer_wake_, refresh_wake_;
   bool for_signer_ = false;
 };
 

@@ -6,13 +6,13 @@
 
 #include <algorithm>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/signal_set.hpp>
 #include <cerrno>
 #include <list>
 
 #include "broker/daemon/doctor.h"
 #include "broker/daemon/init.h"
 #include "broker/daemon/routes.h"
+#include "broker/node/supervised.h"
 #include "broker/os/clock.h"
 #include "broker/os/file.h"
 #include "broker/os/program.h"
@@ -109,15 +109,22 @@ Result<void> serve(const Config& config) {
   servers.emplace_back(io, std::move(listener), handle, limits);
   for (Fd& tls_listener : tls_listeners)
     servers.emplace_back(io, std::move(tls_listener), handle, limits, tls);
-  asio::signal_set signals(io, SIGTERM, SIGINT);
-  signals.async_wait([&](const boost::system::error_code& error, int) {
-    if (error) return;
-    notify_stopping();
+  const auto stop = [&] {
     for (http::Server& server : servers) server.stop();
     io.stop();
-  });
+  };
+  // What others change: the signer its policy, whoever renews certificates ours.
+  const auto reload = [&]() -> Result<void> {
+    broker.refresh_soon();
+    if (!tls) return {};
+    JITWG_ASSIGN(const Config now, config.load_again());
+    JITWG_ASSIGN(const auto fresh, load_tls(now));
+    http::renew(*tls, std::move(*fresh));
+    return {};
+  };
+  node::Supervised service(io, stop, reload);
   Result<void> outcome;
-  asio::co_spawn(io, broker.start([] { notify_ready("serving"); }),
+  asio::co_spawn(io, broker.start([&service] { service.ready("serving"); }),
                  [&](std::exception_ptr error, Result<void> started) {
                    if (error) std::rethrow_exception(error);
                    if (started) {

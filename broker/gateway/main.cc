@@ -4,8 +4,6 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
-#include <boost/asio/signal_set.hpp>
-#include <csignal>
 #include <cstdio>
 #include <functional>
 
@@ -16,6 +14,7 @@
 #include "broker/gateway/init.h"
 #include "broker/gateway/linux_kernel.h"
 #include "broker/gateway/status.h"
+#include "broker/node/supervised.h"
 #include "broker/os/clock.h"
 #include "broker/os/file.h"
 #include "broker/os/program.h"
@@ -130,8 +129,7 @@ Result<void> serve(const Config& config) {
       [](const Grant& grant, const std::string& node) { return grant.gateway.name == node; },
       clock);
   // What the kernel holds stays: a stopped gateway ends no session.
-  boost::asio::signal_set signals(io, SIGTERM, SIGINT);
-  signals.async_wait([&io](const boost::system::error_code&, int) { io.stop(); });
+  node::Supervised service(io, [&io] { io.stop(); }, [&] { return agent.reload(config); });
   JITWG_TRY(agent.start());
   boost::asio::posix::stream_descriptor changes(io, ::fcntl(kernel->changes(), F_DUPFD_CLOEXEC, 0));
   const std::function<void()> watch = [&] {
@@ -142,10 +140,9 @@ Result<void> serve(const Config& config) {
     });
   };
   watch();
-  notify_ready("gateway " + identity.node + " on " + settings.name + ", key " +
-               kernel->public_key().str());
+  service.ready("gateway " + identity.node + " on " + settings.name + ", key " +
+                kernel->public_key().str());
   io.run();
-  notify_stopping();
   return {};
 }
 

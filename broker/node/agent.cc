@@ -61,7 +61,8 @@ struct Agent::Impl : std::enable_shared_from_this<Impl> {
 
   asio::io_context& io;
   const std::shared_ptr<const ssh::PrivateKey> key;
-  const AgentConfig config;
+  AgentConfig config;
+  uint64_t moves = 0;  // of the broker, to where it is now
   Enforcer& enforcer;
   const SessionBook::IsMine is_mine;
   const Clock& clock;
@@ -177,8 +178,9 @@ asio::awaitable<void> Agent::Impl::subscribe_loop() {
 }
 
 // One subscription; returns why it ended. nullopt: this node's clock has crossed the line of what the
-// broker accepts, and a new subscription tells it so.
+// broker accepts, and a new subscription tells it so; or the broker is elsewhere now.
 asio::awaitable<std::optional<Error>> Agent::Impl::follow_stream(Backoff& backoff) {
+  const uint64_t moves_before = moves;
   http::Client client(io, config.broker);
   http::Request request = make_request("/v1/watch", render_watch({make_head(), revision}));
   const Result<void> opened = co_await client.open_stream(std::move(request), config.timings.call);
@@ -190,6 +192,7 @@ asio::awaitable<std::optional<Error>> Agent::Impl::follow_stream(Backoff& backof
     const Result<std::string> line = co_await client.next_line(config.timings.silence);
     if (stopped) co_return Error{Code::broker_unavailable, "stopped", {}};
     if (!line) co_return line.error();
+    if (moves != moves_before) co_return std::nullopt;
     const Result<Update> update = parse_update(*line);
     if (!update) co_return update.error();
     if (first && update->kind != Update::Kind::snapshot &&
@@ -223,10 +226,12 @@ void Agent::Impl::ring_for_reports() {
 }
 
 asio::awaitable<void> Agent::Impl::report_loop() {
-  http::Client client(io, config.broker);
+  std::optional<http::Client> client;
+  uint64_t moves_before = moves;
   Backoff backoff(config.timings.backoff_first, config.timings.backoff_most);
   while (true) {
-    const bool all_taken = co_await hand_in_reports(client);
+    if (!client || std::exchange(moves_before, moves) != moves) client.emplace(io, config.broker);
+    const bool all_taken = co_await hand_in_reports(*client);
     if (stopped) co_return;
     if (all_taken) backoff.reset();
     co_await report_alarm.wait(all_taken ? std::chrono::hours(1) : backoff.next());
@@ -272,6 +277,17 @@ Agent::Agent(asio::io_context& io, AgentConfig config, ssh::PrivateKey node_key,
 Agent::~Agent() { impl_->stop(); }
 
 Result<void> Agent::start() { return impl_->start(); }
+
+Result<void> Agent::reload(const Config& config) {
+  JITWG_ASSIGN(const Config now, config.load_again());
+  JITWG_ASSIGN(http::BrokerAddress address, http::read_broker_address(now));
+  address.node_key = impl_->key;
+  impl_->config.broker = std::move(address);
+  ++impl_->moves;
+  for (Alarm* alarm : {&impl_->converge_alarm, &impl_->stream_alarm, &impl_->report_alarm})
+    alarm->ring();
+  return {};
+}
 
 void Agent::poke() { impl_->converge_alarm.ring(); }
 

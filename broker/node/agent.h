@@ -79,6 +79,8 @@ class Agent {
 
   // Reads the stored grants (a damaged file is refused alone, loudly), converges once, then subscribes for ever.
   Result<void> start();
+  // Where the broker is, from the configuration as it is now. What is connected moves there within a heartbeat.
+  Result<void> reload(const Config& config);
   // Something changed under us (a login ended, a process died): converge soon.
   void poke();
   // Live grants that this node holds now, for lookups (hostd) and status.

@@ -28,6 +28,7 @@ Result<Config> Config::load(const std::vector<std::string>& args, const std::vec
   if (!default_file.empty()) all.push_back({"config", default_file, "configuration file", false, true});
 
   Config config;
+  config.load_again = [args, options, default_file] { return load(args, options, default_file); };
   std::map<std::string, std::vector<std::string>> from_file;
   const auto take = [&](const po::parsed_options& parsed, auto& values) {
     for (const auto& o : parsed.options) {

@@ -2,6 +2,7 @@
 // also a --key option; the command line wins. An unknown key or option is an error, never ignored.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -26,6 +27,9 @@ class Config {
   // Words that are no option are positional(). bad_config / bad_argument name the file or option.
   static Result<Config> load(const std::vector<std::string>& args, const std::vector<Option>& options,
                              const std::string& default_file = {});
+
+  // The same command line, and the file as it is now.
+  std::function<Result<Config>()> load_again;
 
   const std::string& get(const std::string& name) const;          // "" when unset
   const std::vector<std::string>& all(const std::string& name) const;

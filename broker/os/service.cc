@@ -18,8 +18,7 @@ namespace jitwg {
 HandedSockets take_handed_sockets() {
   HandedSockets handed;
   char** names = nullptr;
-  const int count = sd_listen_fds_with_names(1, &names);
-  for (int i = 0; i < count; ++i) {
+  for (int i = 0, count = sd_listen_fds_with_names(1, &names); i < count; ++i) {
     const int fd = SD_LISTEN_FDS_START + i;
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
     handed.emplace(names[i], fd);
@@ -59,7 +58,13 @@ Result<Fd> listen_unix(HandedSockets handed, const std::string& path, int type, 
 void notify_ready(const std::string& status) {
   sd_notify(0, ("READY=1\nSTATUS=" + status).c_str());
 }
-void notify_stopping() { sd_notify(0, "STOPPING=1"); }
+void notify(const char* state) { sd_notify(0, state); }
+
+std::chrono::milliseconds watchdog_interval() {
+  uint64_t microseconds = 0;
+  if (sd_watchdog_enabled(0, &microseconds) <= 0) return std::chrono::hours(24);
+  return std::chrono::milliseconds(microseconds / 3000);
+}
 
 void log(Level level, const std::string& message) {
   const bool journal = std::getenv("JOURNAL_STREAM") != nullptr;

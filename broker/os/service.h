@@ -3,6 +3,7 @@
 
 #include <sys/socket.h>
 
+#include <chrono>
 #include <map>
 #include <string>
 
@@ -21,9 +22,11 @@ HandedSockets take_handed_sockets();
 // is SOCK_STREAM or SOCK_SEQPACKET. Non-blocking.
 Result<Fd> listen_unix(HandedSockets handed, const std::string& path, int type, mode_t mode);
 
-// sd_notify(3); does nothing when not started by a service manager.
+// sd_notify(3); both do nothing when not started by a service manager.
 void notify_ready(const std::string& status);
-void notify_stopping();
+void notify(const char* state);  // "RELOADING=1" (until the next notify_ready), "STOPPING=1", "WATCHDOG=1"
+// How often it wants WATCHDOG=1: a third of WatchdogSec=, sd_watchdog_enabled(3); otherwise a day.
+std::chrono::milliseconds watchdog_interval();
 
 // "<level>message" to stderr, where journald or the terminal takes it. Levels of sd-daemon(3).
 enum class Level { error = 3, warning = 4, notice = 5, info = 6, debug = 7 };

@@ -51,6 +51,8 @@ struct ServerLimits {
 struct ServerTls;
 Result<std::shared_ptr<ServerTls>> make_server_tls(const std::string& certificate_pem,
                                                    const std::string& key_pem);
+// Connections are made with `fresh` from now on.
+void renew(ServerTls& tls, ServerTls&& fresh);
 
 // A listening socket at "192.0.2.5:7443" or "[::]:7443", which takes IPv4 too. No names: what a daemon
 // listens on should not depend on a resolver. bad_config; io when the system refuses.

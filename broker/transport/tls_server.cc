@@ -64,6 +64,9 @@ Result<std::shared_ptr<ServerTls>> make_server_tls(const std::string& certificat
   return tls;
 }
 
+// OpenSSL counts who uses a context: connections that are open keep theirs.
+void renew(ServerTls& tls, ServerTls&& fresh) { tls.context = std::move(fresh.context); }
+
 std::optional<ssh::PublicKey> proven_key(TlsStream& stream) {
   X509* const certificate = SSL_get0_peer_certificate(stream.native_handle());
   return certificate == nullptr ? std::nullopt : ed25519_of(certificate);

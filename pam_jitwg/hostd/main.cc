@@ -1,8 +1,8 @@
 // jitwg-hostd: the jump host's daemon, and `jitwg-hostd status`.
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/signal_set.hpp>
 #include <cstdio>
 
+#include "broker/node/supervised.h"
 #include "broker/os/clock.h"
 #include "broker/os/file.h"
 #include "broker/os/program.h"
@@ -108,11 +108,9 @@ Result<void> serve(const Config& config) {
       [&hostd](const hostd::Question& question, const Peer& peer, int socket) {
         return hostd->answer(question, peer, socket);
       });
-  boost::asio::signal_set stop(io, SIGTERM, SIGINT);
-  stop.async_wait([&io](boost::system::error_code, int) { io.stop(); });
-  notify_ready("serving " + node);
+  node::Supervised service(io, [&io] { io.stop(); }, [&] { return agent.reload(config); });
+  service.ready("serving " + node);
   io.run();
-  notify_stopping();
   return {};
 }
 

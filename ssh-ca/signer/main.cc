@@ -77,18 +77,21 @@ Result<void> run(const Config& config) {
   const auto say_loaded = [&] {
     journal.emit({.name = EventName::policy_loaded, .text = "policy " + signer.realm().policy.digest + " is in force"});
   };
+  const auto status = [&] { return "realm " + signer.realm().policy.realm + ", CA " + ca; };
   const auto on_hup = [&] {
+    notify("RELOADING=1");
     auto fresh = load_sources(config);
     auto done = fresh ? signer.reload(std::move(*fresh)) : Result<void>(tl::unexpected<Error>(fresh.error()));
+    notify_ready(done ? status() : status() + "; reload refused: " + done.error().render());
     if (done) return say_loaded();
     journal.emit({.name = EventName::policy_refused, .code = done.error().code,
                   .text = "the running policy stays: " + done.error().render()});
   };
   say_loaded();
-  notify_ready("realm " + signer.realm().policy.realm + ", CA " + ca);
+  notify_ready(status());
   const SystemClock clock;
   auto served = serve(signer, listener, signals, clock, on_hup);
-  notify_stopping();
+  notify("STOPPING=1");
   return served;
 }
 

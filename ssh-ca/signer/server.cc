@@ -9,6 +9,8 @@
 #include <csignal>
 #include <list>
 
+#include "broker/os/clock.h"
+#include "broker/os/service.h"
 #include "ssh-ca/signer/frames.h"
 
 namespace jitwg::signer {
@@ -59,12 +61,18 @@ void answer_all(Signer& signer, Client& client, WallTime now) {
 Result<void> serve(Signer& signer, const Fd& listener, const Fd& signals, const Clock& clock,
                    const std::function<void()>& on_hup) {
   std::list<Client> clients;
+  const auto watchdog = watchdog_interval();
+  BootTime next_ping{};
   while (true) {
+    if (const BootTime now = boot_now(); now >= next_ping) {
+      notify("WATCHDOG=1");
+      next_ping = now + watchdog;
+    }
     std::vector<pollfd> polled{{signals.get(), POLLIN, 0}, {listener.get(), POLLIN, 0}};
     if (clients.size() >= kMaxClients) polled[1].events = 0;
     for (const Client& c : clients)
       polled.push_back({c.fd.get(), static_cast<short>(c.out.empty() ? POLLIN : POLLIN | POLLOUT), 0});
-    if (::poll(polled.data(), polled.size(), -1) < 0) {
+    if (::poll(polled.data(), polled.size(), static_cast<int>(watchdog.count())) < 0) {
       if (errno == EINTR) continue;
       return fail_errno("poll", errno);
     }
