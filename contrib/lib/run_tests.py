@@ -1,6 +1,8 @@
 """Builds and runs the tests, and counts them aloud. Called by contrib/test."""
 
 import os
+import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -9,6 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RESULTS = ROOT / "build" / "test-results"
+VM_MEMORY_KIB = 5 << 20  # the machine's own, and qemu's
 
 
 class Tally:
@@ -26,11 +29,13 @@ class Tally:
             if case.find("failure") is not None or case.find("error") is not None:
                 self.failed += 1
             elif skipped is not None or case.get("result") == "skipped":
-                self.skipped += 1
-                why = skipped.get("message") if skipped is not None else "no reason given"
-                print(f"SKIPPED: {case.get('name')}: {why}", flush=True)
+                self.skip(case.get("name"), skipped.get("message") if skipped is not None else "no reason given")
             else:
                 self.passed += 1
+
+    def skip(self, what, why):
+        self.skipped += 1
+        print(f"SKIPPED: {what}: {why}", flush=True)
 
     def fail(self, what):
         self.failed += 1
@@ -84,19 +89,53 @@ def run_pytest(paths, name, tally, arguments=()):
         tally.fail(f"pytest {name} ended with {done.returncode}")
 
 
+def why_no_machine():
+    """Why tests/vm/run cannot run a machine here, or None."""
+    qemu = shutil.which("qemu-system-x86_64")
+    if platform.machine() != "x86_64" or not qemu:
+        return f"no qemu-system-x86_64 on {platform.machine()}"
+    done = subprocess.run([qemu, "-version"], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode != 0:
+        return f"qemu does not run: {(done.stderr or done.stdout).strip()[:200]}"
+    available = next(line for line in open("/proc/meminfo") if line.startswith("MemAvailable:"))
+    if int(available.split()[1]) < VM_MEMORY_KIB:
+        return f"the machine needs {VM_MEMORY_KIB >> 20} GiB of free memory"
+    return None
+
+
+def run_vm(tally):
+    """The tests that want a real systemd and a kernel with WireGuard, in an emulated machine."""
+    step("tests in the emulated machine")
+    if why := why_no_machine():
+        tally.skip("tests/vm", why)
+        return
+    out = RESULTS / "vm"
+    tests = "exec /usr/bin/python3 -m pytest -q -rs --tb=short --junitxml=$JITWG_VM_OUT/vm.xml tests/vm"
+    done = subprocess.run(
+        ["tests/vm/run", "--timeout", "1800", "--out", str(out), "--", "sh", "-c", tests], cwd=ROOT, stdin=subprocess.DEVNULL
+    )
+    before = tally.failed
+    tally.add_junit(out / "vm.xml", "tests/vm")
+    if done.returncode != 0 and tally.failed == before:
+        tally.fail(f"tests/vm/run ended with {done.returncode}")
+
+
 def main(arguments):
     what = arguments[0] if arguments else "all"
-    if what not in ("all", "unit", "e2e"):
-        print("usage: contrib/test [unit | e2e [PYTEST ARGUMENT…]]", file=sys.stderr)
+    if what not in ("all", "unit", "e2e", "vm"):
+        print("usage: contrib/test [unit | e2e [PYTEST ARGUMENT…] | vm]", file=sys.stderr)
         return 2
     RESULTS.mkdir(parents=True, exist_ok=True)
-    for old in RESULTS.glob("*.xml"):
+    for old in RESULTS.glob("**/*.xml"):
         old.unlink()
     tally = Tally()
     if what in ("all", "unit") and build("dev", tally):
         run_unit("dev", tally)
-    if what in ("all", "e2e") and build("release", tally):
-        run_pytest(["tests/layout", "tests/e2e"], "e2e", tally, arguments[1:])
+    if what in ("all", "e2e", "vm") and build("release", tally):
+        if what != "vm":
+            run_pytest(["tests/layout", "tests/e2e"], "e2e", tally, arguments[1:])
+        if what != "e2e":
+            run_vm(tally)
     if what in ("all", "unit") and build("asan", tally):
         run_unit("asan", tally)
     step("done")

@@ -64,6 +64,16 @@ def _built_files(build):
                 yield str(path.relative_to(ROOT))
 
 
+def _install(build, tree):
+    """As an administrator would; what has not been built yet is not there."""
+    if (ROOT / build / "cmake_install.cmake").exists():
+        environment = dict(os.environ, DESTDIR=str(tree))
+        words = ["cmake", "--install", str(ROOT / build)]
+        done = subprocess.run(words, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if done.returncode != 0:
+            say(f"nothing is installed in the machine: {(done.stdout + done.stderr).strip()[-500:]}")
+
+
 def _second_archive(target, command, put):
     """What differs from run to run: checkout, programs, command. The kernel unpacks it over the image."""
     names = [*_checkout_files(), *_built_files("build/release"), *put]
@@ -74,6 +84,7 @@ def _second_archive(target, command, put):
             copy = tree / CHECKOUT / name
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, copy, follow_symlinks=False)
+        _install("build/release", tree)
         (tree / "jitwg-vm").mkdir()
         shutil.copy2(_GUEST / "init", tree / "init")
         shutil.copy2(_GUEST / "main", tree / "jitwg-vm/main")
@@ -159,7 +170,10 @@ class Machine:
                          f"virtserialport,chardev={name},name=jitwg.{name}")
         ]  # fmt: skip
         accelerator = "kvm" if self._accelerator == "kvm" else "tcg,thread=multi"
-        append = "console=ttyS0 quiet panic=-1 audit=1 mitigations=off random.trust_cpu=on net.ifnames=0 rdinit=/init"
+        append = (
+            "console=ttyS0 quiet panic=-1 audit=1 mitigations=off random.trust_cpu=on net.ifnames=0 rdinit=/init "
+            "systemd.default_timeout_start_sec=900"  # of devices, too: the machine that emulates this one may be busy
+        )
         return [
             _QEMU, *_BARE, "-accel", accelerator, "-cpu", "host" if self._accelerator == "kvm" else "max",
             "-m", str(memory), "-smp", str(processors), "-serial", "stdio", "-device", "virtio-rng-pci",
