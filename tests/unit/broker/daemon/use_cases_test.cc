@@ -515,9 +515,9 @@ TEST_F(UseCases, TheSessionObjectHasEveryKeyAlways) {
     ASSERT_TRUE(object);
     for (const char* key : {"session", "state", "close_reason", "person", "target", "reason", "ticket", "duration", "login",
                             "gateway", "jump_hosts", "address", "scope", "wg_public_key", "serial", "requested_at", "not_before",
-                            "not_after", "incident", "break_glass", "approvals", "evidence"})
+                            "not_after", "incident", "break_glass", "approvals", "evidence", "names"})
       EXPECT_TRUE(object->as_object().contains(key)) << key;
-    EXPECT_EQ(object->as_object().size(), 22u);
+    EXPECT_EQ(object->as_object().size(), 23u);
   }
 }
 
