@@ -170,12 +170,13 @@ def small_disks(tmp_path):
     """A realm whose state directories are file systems of 2 MiB: (realm, fill, free)."""
     realm, mounted = Realm(tmp_path), []
     for name in ("broker", "signer"):
-        (realm.dir / name).mkdir(mode=0o700)
+        (realm.dir / name).mkdir(mode=0o700, exist_ok=True)
         done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=0700", "tmpfs", realm.dir / name], capture_output=True, text=True)
         if done.returncode != 0:
             realm.close()
             pytest.skip(f"SKIPPED: needs to mount a tmpfs: {done.stderr.strip()}")
         mounted.append(realm.dir / name)
+    (realm.dir / "signer/ledger").touch(0o600)  # the one that Realm made lies below the mount
 
     def fill(name):
         for file, piece in (("junk", 4096), ("rest", 1)):
