@@ -19,7 +19,7 @@ import pytest
 pytestmark = pytest.mark.skipif("JITWG_VM" not in os.environ, reason="for the machine of tests/vm/run")
 
 DAEMONS = {"jitwg-signer": "jitwg-ca", "jitwgd": "jitwg", "jitwg-gateway": "jitwg-gw", "jitwg-hostd": "root"}
-CAP_DAC_OVERRIDE, CAP_KILL, CAP_NET_ADMIN, CAP_SYS_PTRACE = 1 << 1, 1 << 5, 1 << 12, 1 << 19
+CAP_DAC_OVERRIDE, CAP_KILL, CAP_NET_ADMIN, CAP_SYS_PTRACE, CAP_SYS_NICE = 1 << 1, 1 << 5, 1 << 12, 1 << 19, 1 << 23
 DB, JUMP = "10.60.10.20", "10.60.0.5"
 PATIENCE = 90  # an emulated processor is slow
 REALM = "vm-1"
@@ -277,7 +277,7 @@ def test_each_daemon_runs_as_its_user_and_hardened(site, daemon):
     status = status_of(pid_of(daemon))
     assert {pwd.getpwuid(int(uid)).pw_name for uid in status["Uid"].split()} == {DAEMONS[daemon]}
     assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
-    allowed = {"jitwg-gateway": CAP_NET_ADMIN, "jitwg-hostd": CAP_DAC_OVERRIDE | CAP_KILL | CAP_SYS_PTRACE}.get(daemon, 0)
+    allowed = {"jitwg-gateway": CAP_NET_ADMIN, "jitwg-hostd": CAP_DAC_OVERRIDE | CAP_KILL | CAP_SYS_PTRACE | CAP_SYS_NICE}.get(daemon, 0)
     assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == allowed
 
 
