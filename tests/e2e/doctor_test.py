@@ -111,7 +111,7 @@ BREAKAGE = [
      "sudo", "warning", "/etc/sudoers.d/jitwg: alice ALL=(root) NOPASSWD: /usr/bin/wg-quick"),
     ("jitwg", "SSH_AUTH_SOCK=/run/user/2001/ssh-agent.sock ssh-add -qD", "SSH_AUTH_SOCK=/run/user/2001/ssh-agent.sock ssh-add -q ~alice/.ssh/id_ed25519",
      "identity", "problem", "ssh-add"),
-    ("jitwg", "install -d -m 755 -o alice ~alice/.local/state/jitwg", "rmdir ~alice/.local/state/jitwg",
+    ("jitwg", "install -d -m 755 -o alice ~alice/.local/state/jitwg", "chmod 700 ~alice/.local/state/jitwg",
      "state_dir", "problem", "chmod 0700 /home/alice/.local/state/jitwg"),
 ]  # fmt: skip
 

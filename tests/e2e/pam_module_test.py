@@ -19,7 +19,9 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "support"))
 from fake_hostd import SESSION, FakeHostd, answer  # noqa: E402
 
 BUILD = os.environ.get("JITWG_BUILD", os.path.join(ROOT, "build", "dev"))
-MODULE = f"{BUILD}/tests/pam_jitwg_test.so"
+# The release build has no tests of its own; the module with other paths in it is then the debug build's.
+TESTS = next((t for t in (f"{BUILD}/tests", os.path.join(ROOT, "build", "dev", "tests")) if os.path.exists(f"{t}/pam_jitwg_test.so")), f"{BUILD}/tests")
+MODULE = f"{TESTS}/pam_jitwg_test.so"
 AUTH_INFO = "publickey ssh-ed25519-cert-v01@openssh.com QUJD\n"
 CONNECTION = "10.90.0.7 51000 10.60.0.5 22"
 DENIED = "Permission denied"
@@ -49,7 +51,7 @@ class Places:
 
     def service(self, arguments):
         lines = [f"{kind} requisite {MODULE} {arguments}" for kind in ("auth", "account", "session", "password")]
-        lines.append(f"session optional {BUILD}/tests/pam_probe.so")
+        lines.append(f"session optional {TESTS}/pam_probe.so")
         self.write("pam.d/jitwg", "\n".join(lines) + "\n")
 
     def answers(self, reply):
@@ -68,7 +70,7 @@ class Places:
         return subprocess.run(command, env={**self.environment(), **more}, capture_output=True, text=True, timeout=30)
 
     def principals(self, *arguments):
-        command = [f"{BUILD}/tests/jitwg-principals-test", *arguments]
+        command = [f"{TESTS}/jitwg-principals-test", *arguments]
         return subprocess.run(command, env=self.environment(), capture_output=True, text=True, timeout=30)
 
     def close(self):
