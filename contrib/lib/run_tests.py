@@ -118,6 +118,14 @@ def run_vm(tally):
     tally.add_junit(out / "vm.xml", "tests/vm")
     if done.returncode != 0 and tally.failed == before:
         tally.fail(f"tests/vm/run ended with {done.returncode}")
+    step("contrib/demo in the emulated machine")
+    demo = ["tests/vm/run", "--timeout", "1200", "--", "contrib/demo", "--build", "build/release"]
+    done = subprocess.run(demo, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode == 0:
+        tally.passed += 1
+    else:
+        print(done.stdout[-8000:], flush=True)
+        tally.fail(f"contrib/demo in the emulated machine ended with {done.returncode}")
 
 
 def main(arguments):
