@@ -191,11 +191,13 @@ def small_disks(tmp_path):
         for file in ("junk", "rest"):
             (realm.dir / name / file).unlink(missing_ok=True)
 
-    realm.start("jitwg-signer", "jitwgd")
-    yield realm, fill, free
-    realm.close()
-    for path in mounted:
-        subprocess.run(["umount", "-l", path])
+    try:
+        realm.start("jitwg-signer", "jitwgd")
+        yield realm, fill, free
+    finally:  # also when they do not start: a mount left behind stays on the machine
+        realm.close()
+        for path in mounted:
+            subprocess.run(["umount", "-l", path])
 
 
 def test_a_full_disk_of_the_broker_is_said_and_got_over(small_disks):
