@@ -26,7 +26,7 @@ class Checker {
       check_targets(at, p_.rules[i].targets, p_.rules[i].name);
       for (const ApprovalPlace& place : p_.rules[i].approvals) {
         check_people(at, place.from, p_.rules[i].name);
-        if (p_.people(place.from).size() < static_cast<size_t>(place.count))
+        if (!is_synced(place.from) && p_.people(place.from).size() < static_cast<size_t>(place.count))
           errors_.add(at, "rule \"" + p_.rules[i].name + "\": " + std::to_string(place.count) +
                               " approvals, but fewer people could give them");
       }
@@ -110,6 +110,15 @@ class Checker {
       if (!s.is_label && !p_.targets.contains(s.name))
         errors_.add(at, "\"" + what + "\": there is no target \"" + s.name + "\"", nearest(s.name, p_.targets));
     }
+  }
+
+  // Who is in such a list is not known here.
+  bool is_synced(const std::vector<Member>& members) const {
+    return std::any_of(members.begin(), members.end(), [&](const Member& m) {
+      return std::any_of(p_.lists.begin(), p_.lists.end(), [&](const SyncedList& list) {
+        return m.name == list.name && m.kind == (list.oncall ? Member::Kind::oncall : Member::Kind::group);
+      });
+    });
   }
 
   // A node's key must not be another node's, nor a host key: each proves one thing.

@@ -34,6 +34,24 @@ struct Matcher {
   }
 };
 
+// Who opened an incident does not use it alone: somebody whom the rule names, or else who could have opened it as well.
+ApprovalPlace opener_place(const Policy& policy, const Rule& rule) {
+  if (!rule.opener_approvers.empty()) return {rule.opener_approvers, 1};
+  const auto openers = policy.rights.find("incident_open");
+  return {openers == policy.rights.end() ? std::vector<Member>{} : openers->second, 1};
+}
+
+// "2 of group:a, person:b and 1 of oncall:c"
+std::string describe(const std::vector<ApprovalPlace>& places) {
+  std::string text;
+  for (const ApprovalPlace& place : places) {
+    text += (text.empty() ? "" : " and ") + std::to_string(place.count) + " of ";
+    for (size_t i = 0; i < place.from.size(); ++i) text += (i == 0 ? "" : ", ") + place.from[i].str();
+    if (place.from.empty()) text += "[rights] incident_open";
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string_view name(Verdict::Outcome outcome) {
@@ -96,13 +114,24 @@ Verdict decide(const Policy& policy, const Question& q) {
   verdict.rule = chosen->name;
   verdict.duration = duration;
   verdict.access = resolve(policy, target, q.person);
+  verdict.keys = chosen->keys;
   verdict.approvals = chosen->approvals;
-  for (const ApprovalPlace& place : chosen->approvals) {
+  if (q.incident && chosen->approvals.empty() && (q.opened_by.empty() || q.opened_by == q.person)) {
+    if (chosen->opener_may_use) verdict.self_opened = true;
+    else verdict.approvals = {opener_place(policy, *chosen)};
+  }
+  for (const ApprovalPlace& place : verdict.approvals) {
     const auto people = policy.people(place.from);
     verdict.approvers.insert(people.begin(), people.end());
   }
   verdict.approvers.erase(q.person);
-  verdict.outcome = chosen->approvals.empty() ? Verdict::Outcome::allow : Verdict::Outcome::approval;
+  // Waiting for an approval that nobody can give would be a denial that nobody says.
+  if (!approvals_filled(policy, verdict.approvals, verdict.approvers))
+    return deny(Code::approvals_missing,
+                "the rule \"" + chosen->name + "\" wants " + describe(verdict.approvals) + " to approve, and besides " + q.person +
+                    (verdict.approvers.empty() ? " nobody is there" : " too few are there"),
+                "whoever keeps the policy can name more approvers", chosen->name);
+  verdict.outcome = verdict.approvals.empty() ? Verdict::Outcome::allow : Verdict::Outcome::approval;
   return verdict;
 }
 
@@ -120,7 +149,7 @@ bool approvals_filled(const Policy& policy, const std::vector<ApprovalPlace>& pl
   size_t filled = 0;
   for (size_t d = 0; d < fits.size(); ++d) {
     std::vector<bool> tried(seats.size());
-    if (matcher.place(d, tried)) ++filled;
+    if (filled < seats.size() && matcher.place(d, tried)) ++filled;
   }
   return filled == seats.size();
 }

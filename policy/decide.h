@@ -18,6 +18,7 @@ struct Question {
   std::optional<Seconds> duration;  // default: policy's
   WallTime at;
   bool incident = false;  // names an open incident that covers the target
+  std::string opened_by = {};  // who opened that incident; unknown (empty) counts as the person who asks
 };
 
 struct Verdict {
@@ -29,6 +30,8 @@ struct Verdict {
   Access access;                        // likewise: the target as this person would reach it
   std::vector<ApprovalPlace> approvals; // with approval
   std::set<std::string> approvers;      // with approval: who could fill a place, never the person
+  KeyDemand keys = KeyDemand::any;      // demanded of the requester's and of every approver's signature
+  bool self_opened = false;             // with allow: the person opened the incident, and the rule lets them use it
 };
 std::string_view name(Verdict::Outcome outcome);
 

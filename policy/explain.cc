@@ -44,6 +44,8 @@ std::vector<std::string> explain(const Policy& policy, const Question& q) {
       decided = decided || reason.empty();
     }
   }
+  for (const SyncedList& list : policy.lists)
+    if (!list.problem.empty()) lines.push_back("list: " + list.problem);
   std::string result = "result: " + std::string(name(verdict.outcome));
   if (verdict.denial) {
     result += ": " + verdict.denial->message;
@@ -53,6 +55,8 @@ std::vector<std::string> explain(const Policy& policy, const Question& q) {
   }
   lines.push_back(result);
   if (verdict.outcome == Verdict::Outcome::approval) lines.push_back("approvers: " + join(verdict.approvers));
+  if (verdict.self_opened) lines.push_back("opener: may use the incident that they opened; it is counted and must be reviewed");
+  if (verdict.keys != KeyDemand::any) lines.push_back("keys: " + std::string(name(verdict.keys)) + ", of the requester and of every approver");
   if (!verdict.denial)
     for (const std::string& entry : render_scope(verdict.access.scope)) lines.push_back("scope: " + entry);
   for (const std::string& name : verdict.access.gateways)

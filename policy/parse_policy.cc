@@ -95,18 +95,39 @@ void each_element(const toml::table& root, const std::string& name, TomlErrors& 
   }
 }
 
-void read_people(const toml::table& root, const std::string& name, TomlErrors& errors,
-                 std::map<std::string, std::set<std::string>>& into) {
+using PeopleByName = std::map<std::string, std::set<std::string>>;
+
+std::set<std::string> people_of(TomlTable& t, std::string_view key) {
+  std::set<std::string> people;
+  for (const std::string& person : t.strings(key)) {
+    if (!is_name(person)) t.problem(key, "\"" + person + "\" is no plain name");
+    people.insert(person);
+  }
+  return people;
+}
+
+// { file = "…", max_age = "26h" }
+void read_list(Policy& p, const toml::table& table, bool oncall, const std::string& name, TomlErrors& errors) {
+  SyncedList list{.oncall = oncall, .name = name};
+  TomlTable t(table, list.title(), errors);
+  list.path = t.string("file");
+  if (escape_for_terminal(list.path) != list.path) t.problem("file", "the path holds control characters");
+  list.max_age = t.duration("max_age", Seconds{0});
+  if (list.max_age == Seconds{0}) t.problem("max_age", "\"max_age\" is missing", "how old the file may be before it counts as empty: \"26h\"");
+  t.finish();
+  p.lists.push_back(std::move(list));
+}
+
+void read_people(const toml::table& root, const std::string& name, TomlErrors& errors, Policy& p, PeopleByName& into) {
   const toml::node* node = root.get(name);
   if (!node) return;
   if (!node->is_table()) return errors.add(*node, "write [" + name + "]");
   TomlTable t(*node->as_table(), name, errors);
-  for (const auto& [key, unused] : *node->as_table()) {
+  for (const auto& [key, value] : *node->as_table()) {
     auto& people = into[std::string(key.str())];
-    for (const std::string& person : t.strings(key.str())) {
-      if (!is_name(person)) t.problem(key.str(), "\"" + person + "\" is no plain name");
-      people.insert(person);
-    }
+    if (!is_name(key.str())) errors.add(value, "\"" + std::string(key.str()) + "\" is no plain name", "letters, digits and ._@-");
+    if (const toml::table* file = value.as_table()) read_list(p, *file, name == "oncall", std::string(key.str()), errors);
+    else people = people_of(t, key.str());
   }
 }
 
@@ -164,7 +185,7 @@ void read_target(Policy& p, const std::string& name, TomlTable& t) {
   p.targets.emplace(name, std::move(target));
 }
 
-std::vector<ApprovalPlace> read_approvals(TomlTable& t) {
+std::vector<ApprovalPlace> read_approvals(TomlTable& t, Rule& rule) {
   const toml::node* node = t.node("approvals");
   if (!node) {
     t.problem("approvals", "\"approvals\" is missing", "0 must be written");
@@ -173,7 +194,7 @@ std::vector<ApprovalPlace> read_approvals(TomlTable& t) {
   if (const auto count = node->value_exact<int64_t>()) {
     if (*count < 0 || *count > static_cast<int64_t>(limits::kDecisions)) t.problem("approvals", "approvals out of range");
     if (*count == 0) {
-      if (t.node("approvers")) t.problem("approvers", "approvers, though no approval is needed");
+      if (t.node("approvers")) rule.opener_approvers = members_of(t, "approvers");
       return {};
     }
     return {{members_of(t, "approvers"), static_cast<int>(*count)}};
@@ -201,18 +222,23 @@ std::vector<ApprovalPlace> read_approvals(TomlTable& t) {
 }
 
 void read_rule(Policy& p, TomlTable& t) {
-  Rule rule{.name = t.string("name"), .who = members_of(t, "who"), .targets = targets_of(t), .approvals = read_approvals(t),
-            .max_duration = t.optional_duration("max_duration")};
+  Rule rule{.name = t.string("name"), .who = members_of(t, "who"), .targets = targets_of(t), .max_duration = t.optional_duration("max_duration")};
   if (t.node("hours")) rule.hours = t.parsed<Hours>("hours", Hours::parse);
   if (const auto during = t.optional_string("during")) {
     if (*during != "incident") t.problem("during", "\"" + *during + "\" is no time a rule can hold", "during = \"incident\"");
     rule.during_incident = true;
   }
+  rule.approvals = read_approvals(t, rule);
+  if (!rule.opener_approvers.empty() && !rule.during_incident) t.problem("approvers", "approvers, though no approval is needed");
   rule.opener_may_use = t.flag("opener_may_use");
   if (rule.opener_may_use && !rule.during_incident) t.problem("opener_may_use", "only a rule with during = \"incident\" has an opener");
-  if (t.node("keys"))
-    t.problem("keys", "this version reads ed25519 identity keys only, so keys = \"sk\" could never be met", "leave it out");
+  if (const auto keys = t.optional_string("keys")) {
+    if (*keys == "sk") rule.keys = KeyDemand::sk;
+    else if (*keys == "verify-required") rule.keys = KeyDemand::verify_required;
+    else t.problem("keys", "\"" + *keys + "\" is no demand on keys", "keys = \"sk\" (touch) or \"verify-required\" (touch and PIN)");
+  }
   if (rule.who.empty()) t.problem("who", "nobody");
+  rule.line = t.line();
   p.rules.push_back(std::move(rule));
 }
 
@@ -237,13 +263,30 @@ void read_rights(Policy& p, const toml::table& root, TomlErrors& errors) {
   t.finish();
 }
 
+// The people of synced lists as one test sees them. Other groups are what the policy says, in tests as well.
+void read_test_lists(const Policy& p, TomlTable& t, const std::string& name, PeopleByName& into) {
+  const toml::node* node = t.node(name);
+  if (!node) return;
+  if (!node->is_table()) return t.problem(name, "write " + name + " = { NAME = [\"alice\"] }");
+  TomlTable lists(*node->as_table(), "test." + name, t.errors());
+  for (const auto& [key, value] : *node->as_table()) {
+    const bool synced = std::any_of(p.lists.begin(), p.lists.end(), [&](const SyncedList& list) { return list.title() == name + "." + std::string(key.str()); });
+    if (!synced) t.errors().add(value, name + "." + std::string(key.str()) + " does not come from a file", "a test brings people of synced lists only");
+    into[std::string(key.str())] = people_of(lists, key.str());
+  }
+}
+
 void read_test(Policy& p, TomlTable& t) {
   PolicyTest test{.line = t.line(), .person = t.string("person"), .target = t.string("target"), .duration = t.optional_duration("for"),
                   .at = t.parsed<WallTime>("at", parse_time_with_offset).value_or(WallTime{}), .incident = t.flag("incident"),
                   .expect = t.string("expect")};
   if (test.expect != "allow" && test.expect != "approval" && test.expect != "deny")
     t.problem("expect", "expect is allow, approval or deny");
+  test.opened_by = t.optional_string("opened_by").value_or("");
+  if (!test.opened_by.empty() && !test.incident) t.problem("opened_by", "only an incident is opened by somebody", "incident = true");
   if (t.node("approvers")) test.approvers = t.strings("approvers");
+  read_test_lists(p, t, "groups", test.groups);
+  read_test_lists(p, t, "oncall", test.oncall);
   p.tests.push_back(std::move(test));
 }
 
@@ -269,7 +312,7 @@ Result<Policy> parse_policy(std::string_view text, std::string_view where) {
   TomlErrors errors{std::string(where), {}};
   TomlTable top(root, "policy", errors);
   Policy p;
-  p.digest = sha256_hex(text);
+  p.file_sha256 = p.digest = sha256_hex(text);
   p.realm = top.string("realm");
   if (!p.realm.empty() && !is_name(p.realm)) top.problem("realm", "\"" + p.realm + "\" is no plain name");
   if (const auto version = top.optional_integer("version"); !version || *version != 1)
@@ -294,14 +337,14 @@ Result<Policy> parse_policy(std::string_view text, std::string_view where) {
     p.incident_review_within = t.duration("review_within", std::chrono::hours{72});
   });
   for (const char* known : {"groups", "oncall", "gateways", "jump_hosts", "targets", "rule", "deny", "rights", "test"}) top.node(known);
-  read_people(root, "groups", errors, p.groups);
-  read_people(root, "oncall", errors, p.oncall);
+  read_people(root, "groups", errors, p, p.groups);
+  read_people(root, "oncall", errors, p, p.oncall);
   each_table(root, "gateways", errors, [&](const std::string& name, TomlTable& t) { read_gateway(p, default_pools, name, t); });
   each_table(root, "jump_hosts", errors, [&](const std::string& name, TomlTable& t) { read_jump_host(p, name, t); });
   each_table(root, "targets", errors, [&](const std::string& name, TomlTable& t) { read_target(p, name, t); });
   each_element(root, "rule", errors, [&](TomlTable& t) { read_rule(p, t); });
   each_element(root, "deny", errors, [&](TomlTable& t) {
-    p.denies.push_back({t.string("name"), members_of(t, "who"), targets_of(t)});
+    p.denies.push_back({t.string("name"), members_of(t, "who"), targets_of(t), t.line()});
   });
   read_rights(p, root, errors);
   each_element(root, "test", errors, [&](TomlTable& t) { read_test(p, t); });

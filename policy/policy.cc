@@ -6,6 +6,24 @@
 
 namespace jitwg {
 
+TargetSelector TargetSelector::parse(std::string_view text) {
+  const bool label = text.starts_with("label:");
+  return {label, std::string(label ? text.substr(6) : text)};
+}
+
+std::string Member::str() const {
+  return (kind == Kind::group ? "group:" : kind == Kind::oncall ? "oncall:" : "person:") + name;
+}
+
+std::string_view name(KeyDemand keys) {
+  switch (keys) {
+    case KeyDemand::any: return "any";
+    case KeyDemand::sk: return "sk";
+    case KeyDemand::verify_required: return "verify-required";
+  }
+  return "any";
+}
+
 bool Policy::is_member(const Member& member, std::string_view person) const {
   const auto in = [&](const auto& table) {
     const auto it = table.find(member.name);
@@ -41,8 +59,18 @@ std::set<std::string> Policy::people(const std::vector<Member>& members) const {
 
 std::vector<std::string> failing_tests(const Policy& policy, std::string_view where) {
   std::vector<std::string> failures;
+  std::optional<Policy> copy;
+  if (!policy.lists.empty()) copy = policy;
   for (const PolicyTest& test : policy.tests) {
-    const Verdict verdict = decide(policy, {test.person, test.target, test.duration, test.at, test.incident});
+    if (copy)
+      for (const SyncedList& list : copy->lists) {
+        const auto& brought = list.oncall ? test.oncall : test.groups;
+        const auto found = brought.find(list.name);
+        (list.oncall ? copy->oncall : copy->groups)[list.name] = found == brought.end() ? std::set<std::string>() : found->second;
+      }
+    // Who opened the incident is a question of its own: left out of a test, it was somebody else.
+    const std::string opener = test.opened_by.empty() ? "(somebody else)" : test.opened_by;
+    const Verdict verdict = decide(copy ? *copy : policy, {test.person, test.target, test.duration, test.at, test.incident, opener});
     const std::string line = std::string(where) + ":" + std::to_string(test.line) + ": test (" + test.person + " to " +
                              test.target + "): ";
     if (name(verdict.outcome) != test.expect)

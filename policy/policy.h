@@ -49,12 +49,14 @@ struct Target {
 struct Member {
   enum class Kind { group, oncall, person } kind;
   std::string name;
+  std::string str() const;  // as written
 };
 
 // "label:x" or a target's name.
 struct TargetSelector {
   bool is_label = false;
   std::string name;
+  static TargetSelector parse(std::string_view text);  // any text: whether it exists is the policy's to say
 };
 
 // So many distinct people out of these.
@@ -62,6 +64,11 @@ struct ApprovalPlace {
   std::vector<Member> from;
   int count = 1;
 };
+
+// Whose keys count under a rule, requester's and approvers' alike: sk-… keys of FIDO2 hardware, and such keys whose
+// signature says that the hardware verified its user (PIN, biometry): PubkeyAuthOptions in sshd_config(5).
+enum class KeyDemand { any, sk, verify_required };
+std::string_view name(KeyDemand keys);
 
 struct Rule {
   std::string name;
@@ -72,12 +79,16 @@ struct Rule {
   std::optional<Hours> hours;
   bool during_incident = false;
   bool opener_may_use = false;
+  std::vector<Member> opener_approvers;  // with no approvals: who approves for the one who opened the incident
+  KeyDemand keys = KeyDemand::any;
+  int line = 0;
 };
 
 struct DenyRule {
   std::string name;
   std::vector<Member> who;
   std::vector<TargetSelector> targets;
+  int line = 0;
 };
 
 // Emergency access without the broker (DESIGN §11); who may start it is rights["break_glass"].
@@ -93,9 +104,29 @@ struct PolicyTest {
   std::optional<Seconds> duration;
   WallTime at;
   bool incident = false;
+  std::string opened_by;  // of the incident; empty: somebody else than the person
   std::string expect;  // allow | approval | deny
   std::optional<std::vector<std::string>> approvers;
+  std::map<std::string, std::set<std::string>> groups, oncall;  // people of synced lists, in this test only
 };
+
+// A list of people that an external sync writes: `platform = { file = "…", max_age = "26h" }` below [groups] or [oncall].
+struct SyncedList {
+  bool oncall = false;  // else a group
+  std::string name;
+  std::string path;  // as written: absolute, or seen from the policy file's directory
+  Seconds max_age{};
+  // What take_lists() made of it. A list that is missing, bad or stale is empty.
+  std::string problem = {};               // why it is empty; empty itself when the list counts
+  std::optional<WallTime> stale_at = {};  // when it will cease to count
+  std::string title() const { return (oncall ? "oncall." : "groups.") + name; }
+};
+struct SyncedFile {
+  std::string bytes;
+  WallTime modified;
+};
+// By the path as written; an error stands for a file that was not there, or not to be trusted.
+using SyncedFiles = std::map<std::string, Result<SyncedFile>>;
 
 struct Policy {
   std::string realm;
@@ -110,17 +141,26 @@ struct Policy {
   BreakGlass break_glass;
   Seconds incident_max_duration{}, incident_review_within{};
   std::vector<PolicyTest> tests;
-  std::string digest;  // sha256_hex of the file's bytes
+  std::vector<SyncedList> lists;
+  std::string file_sha256;  // hex, of the file's bytes
+  std::string digest;       // the same; with synced lists, over file and lists (take_lists)
 
   bool is_member(const Member& member, std::string_view person) const;
   bool is_any(const std::vector<Member>& members, std::string_view person) const;
   bool has_right(std::string_view right, std::string_view person) const;  // absent right: nobody's
   std::set<std::string> people(const std::vector<Member>& members) const;
+  std::optional<WallTime> stale_at() const;  // the first moment at which a list ceases to count: take_lists() is due again
 };
 
 // `where` names the file in errors. bad_policy with line, reason and remedy. Does not run the tests.
 Result<Policy> parse_policy(std::string_view toml, std::string_view where);
-// Runs policy.tests; the failures as sentences with line numbers.
+// Puts the people of `files` into the policy's synced lists, as they count at `now`; never fails, for what cannot be read is
+// an empty list with its problem named. Until it is called they are empty. One name a line, `#` starts a comment. The digest
+// then is what `sha256sum policy.toml groups.NAME… oncall.NAME… | sha256sum` says of the policy's file and of each list's names,
+// sorted, one a line.
+void take_lists(Policy& policy, const SyncedFiles& files, WallTime now);
+// Runs policy.tests, with synced lists empty but for the people that a test itself brings: what loads does not hang on a sync.
+// Says the failures as sentences with line numbers.
 std::vector<std::string> failing_tests(const Policy& policy, std::string_view where);
 // Both: what loading means everywhere.
 Result<Policy> load_policy(std::string_view toml, std::string_view where);

@@ -3,6 +3,7 @@
 #include "broker/base/encoding.h"
 #include "broker/os/file.h"
 #include "policy/decide.h"
+#include "policy/incident.h"
 
 namespace jitwg {
 namespace {
@@ -65,6 +66,124 @@ TEST(Policy, DecidesAsWritten) {
 TEST(Policy, ApproverIsNeverTheRequester) {
   const Policy p = *load_policy(with("security = [\"carol\"]", "security = [\"carol\", \"alice\"]"), "p.toml");
   EXPECT_EQ(decide(p, {"alice", "db-prod", {}, monday_noon(), false}).approvers, std::set<std::string>{"carol"});
+}
+
+TEST(Policy, ARuleDemandsHardwareKeys) {
+  const auto keys = [](const std::string& line) {
+    const Policy p = *load_policy(with("approvers = [\"group:security\"]\n", "approvers = [\"group:security\"]\n" + line), "p.toml");
+    return decide(p, {"alice", "db-prod", {}, monday_noon()}).keys;
+  };
+  EXPECT_EQ(keys(""), KeyDemand::any);
+  EXPECT_EQ(keys("keys = \"sk\"\n"), KeyDemand::sk);
+  EXPECT_EQ(keys("keys = \"verify-required\"\n"), KeyDemand::verify_required);
+}
+
+TEST(Policy, WhoOpenedAnIncidentDoesNotUseItAlone) {
+  const auto ask = [](const Policy& p, std::string opener) {
+    return decide(p, {"bob", "db-prod", {}, monday_noon(), true, std::move(opener)});
+  };
+  const Policy may = *load_policy(sample(), "p.toml");
+  EXPECT_EQ(ask(may, "carol").outcome, Verdict::Outcome::allow);
+  EXPECT_FALSE(ask(may, "carol").self_opened);
+  EXPECT_EQ(ask(may, "bob").outcome, Verdict::Outcome::allow);
+  EXPECT_TRUE(ask(may, "bob").self_opened);
+  EXPECT_TRUE(ask(may, "").self_opened);  // unknown: as if it were the person
+
+  const std::string flag = "opener_may_use = true ";
+  const Policy other = *load_policy(with(flag, "#"), "p.toml");
+  EXPECT_EQ(ask(other, "carol").outcome, Verdict::Outcome::allow);
+  for (const char* opener : {"bob", ""}) {
+    EXPECT_EQ(ask(other, opener).outcome, Verdict::Outcome::approval);
+    EXPECT_EQ(ask(other, opener).approvers, std::set<std::string>{"carol"});  // who could have opened it as well
+    EXPECT_FALSE(ask(other, opener).self_opened);
+  }
+  const Policy named = *load_policy(with(flag, "approvers = [\"person:erin\", \"person:bob\"] #"), "p.toml");
+  EXPECT_EQ(ask(named, "bob").approvers, std::set<std::string>{"erin"});
+  const Policy nobody = *load_policy(with(flag, "approvers = [\"person:bob\"] #"), "p.toml");
+  EXPECT_EQ(ask(nobody, "bob").denial->code, Code::approvals_missing);
+  EXPECT_EQ(ask(nobody, "carol").outcome, Verdict::Outcome::allow);
+  EXPECT_NE(problem(with("approvals = 1 ", "approvals = 0 ")).find("approvers, though no approval is needed"), std::string::npos);
+}
+
+TEST(Policy, AnApprovalThatNobodyCanGiveIsADenialAtOnce) {
+  const Policy p = *load_policy(with("security = [\"carol\"]", "security = [\"carol\", \"alice\"]"), "p.toml");
+  Policy two = p;
+  two.rules[0].approvals[0].count = 2;
+  EXPECT_EQ(decide(p, {"alice", "db-prod", {}, monday_noon()}).outcome, Verdict::Outcome::approval);
+  EXPECT_EQ(decide(two, {"bob", "db-prod", {}, monday_noon()}).outcome, Verdict::Outcome::approval);
+  const Verdict alone = decide(two, {"alice", "db-prod", {}, monday_noon()});
+  ASSERT_TRUE(alone.denial);
+  EXPECT_EQ(alone.denial->code, Code::approvals_missing);
+  EXPECT_NE(alone.denial->message.find("wants 2 of group:security to approve, and besides alice too few are there"), std::string::npos)
+      << alone.denial->message;
+}
+
+TEST(Incidents, NameWhatExistsAndEndInTime) {
+  const Policy p = *load_policy(sample(), "p.toml");
+  EXPECT_TRUE(check_incident_names(p, {"db-prod", "label:prod"}));
+  EXPECT_EQ(check_incident_names(p, {}).error().code, Code::unknown_target);
+  EXPECT_EQ(check_incident_names(p, {"db-prof"}).error().hint, "did you mean \"db-prod\"?");
+  EXPECT_EQ(check_incident_names(p, {"label:prot"}).error().hint, "did you mean \"prod\"?");
+  EXPECT_EQ(check_incident_names(p, {"prod"}).error().code, Code::unknown_target);
+  EXPECT_TRUE(incident_covers(p, {"label:prod"}, "db-prod"));
+  EXPECT_FALSE(incident_covers(p, {"label:prod"}, "mgmt"));
+  EXPECT_FALSE(incident_covers(p, {"label:prod", "nowhere"}, "nowhere"));
+  const WallTime at = monday_noon();
+  using std::chrono::hours;
+  EXPECT_TRUE(check_incident_end(p, at, at + hours(8)));
+  EXPECT_EQ(check_incident_end(p, at, at + hours(8) + Seconds(1)).error().code, Code::duration_over_limit);
+  EXPECT_EQ(check_incident_end(p, at, at).error().code, Code::bad_time);
+}
+
+class Lists : public testing::Test {
+ protected:
+  static std::string text(const std::string& test = "groups = { security = [\"carol\"] }") {
+    std::string text = with("security = [\"carol\"]", "security = { file = \"lists/security\", max_age = \"26h\" }");
+    return text.insert(text.find("expect = "), test + "\n");
+  }
+  static Verdict verdict(const Policy& p) { return decide(p, {"alice", "db-prod", {}, monday_noon()}); }
+  static SyncedFiles files(const std::string& bytes) {
+    return {{"lists/security", SyncedFile{bytes, monday_noon() - std::chrono::hours(25)}}};
+  }
+};
+
+TEST_F(Lists, AreWhatTheFileSaysUntilItIsStale) {
+  Policy p = *load_policy(text(), "p.toml");
+  EXPECT_EQ(verdict(p).denial->code, Code::approvals_missing);  // nothing taken yet
+  EXPECT_EQ(p.digest, p.file_sha256);
+  take_lists(p, files("# synced\n  carol\r\nerin # on leave\n\n"), monday_noon());
+  EXPECT_EQ(verdict(p).approvers, (std::set<std::string>{"carol", "erin"}));
+  EXPECT_EQ(p.lists[0].problem, "");
+  EXPECT_EQ(p.stale_at(), monday_noon() + std::chrono::hours(1));
+  EXPECT_EQ(p.digest, sha256_hex(p.file_sha256 + "  policy.toml\n" + sha256_hex("carol\nerin\n") + "  groups.security\n"));
+  take_lists(p, files("carol\nerin"), *p.stale_at());
+  EXPECT_NE(p.lists[0].problem.find("lists/security: it was last written at"), std::string::npos) << p.lists[0].problem;
+  EXPECT_EQ(verdict(p).denial->code, Code::approvals_missing);
+  EXPECT_FALSE(p.stale_at());
+}
+
+TEST_F(Lists, ThatAreBadAreEmptyAndSaySo) {
+  const struct { SyncedFiles files; const char* says; } kCases[] = {
+      {{}, "is missing"},
+      {{{"lists/security", fail(Code::unsafe_file, "may be written by others")}}, "may be written by others"},
+      {files("carol\nev\x1b[2Jil\n"), "line 2: \"ev\\u{1b}[2Jil\" is no plain name"},
+      {files("carol erin\n"), "line 1"},
+      {files(std::string("car\0ol\n", 7)), "line 1"},
+      {files("carol\n" + std::string(1 << 20, '#')), "over 1048576 bytes"},
+  };
+  for (const auto& c : kCases) {
+    Policy p = *load_policy(text(), "p.toml");
+    take_lists(p, c.files, monday_noon());
+    EXPECT_NE(p.lists[0].problem.find(c.says), std::string::npos) << p.lists[0].problem;
+    EXPECT_TRUE(p.groups.at("security").empty());
+    const auto why = explain(p, {"alice", "db-prod", {}, monday_noon()});
+    EXPECT_NE(std::find(why.begin(), why.end(), "list: " + p.lists[0].problem), why.end());
+  }
+}
+
+TEST_F(Lists, DoNotDecideWhetherAPolicyLoads) {
+  EXPECT_NE(problem(text("")).find("expected approval, got deny"), std::string::npos);
+  EXPECT_NE(problem(text("groups = { platform = [\"carol\"] }")).find("does not come from a file"), std::string::npos);
 }
 
 TEST(Policy, ErrorsNameLineReasonAndRemedy) {
