@@ -106,7 +106,7 @@ bool is_utf8(std::string_view text) {
   return true;
 }
 
-std::string escape_for_terminal(std::string_view text) {
+std::string printable(std::string_view text) {
   std::string out;
   char buffer[16];
   for (size_t i = 0; i < text.size();) {
@@ -121,14 +121,18 @@ std::string escape_for_terminal(std::string_view text) {
     if (hides(point)) {
       std::snprintf(buffer, sizeof buffer, "\\u{%x}", point);
       out += buffer;
-    } else if (point == '\\') {
-      out += "\\\\";
     } else {
       out += text.substr(i, length);
     }
     i += length;
   }
   return out;
+}
+
+std::string escape_for_terminal(std::string_view text) {
+  std::string doubled;
+  for (const char c : text) doubled.append(c == '\\' ? 2 : 1, c);
+  return printable(doubled);
 }
 
 }  // namespace jitwg

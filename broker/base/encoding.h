@@ -25,5 +25,7 @@ bool is_utf8(std::string_view text);
 // For terminals and logs: control, bidi and zero-width characters and bytes that are no UTF-8 become
 // \u{…} or \xNN, so that what is shown is what is there.
 std::string escape_for_terminal(std::string_view text);
+// Likewise, but a backslash stays one: for sentences whose parts may be escaped already. Idempotent.
+std::string printable(std::string_view text);
 
 }  // namespace jitwg

@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "broker/base/encoding.h"
+
 namespace jitwg {
 namespace {
 
@@ -154,7 +156,7 @@ int http_status(Kind kind) {
 std::string Error::render() const {
   std::string text = std::string(name(code)) + ": " + message;
   if (!hint.empty()) text += " (" + hint + ")";
-  return text;
+  return printable(text);  // what it quotes may be anybody's
 }
 
 tl::unexpected<Error> within(std::string_view where, Error error) {

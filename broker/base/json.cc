@@ -85,7 +85,10 @@ struct Handler {
     return put(std::move(value), ec);
   }
   bool on_number_part(Text, json::error_code&) { return true; }
-  bool on_int64(int64_t i, Text, json::error_code& ec) { return put(i, ec); }
+  bool on_int64(int64_t i, Text written, json::error_code& ec) {
+    if (i == 0 && written.starts_with('-')) return refuse(Code::bad_json, "-0 is no integer", ec);
+    return put(i, ec);
+  }
   bool on_uint64(uint64_t, Text, json::error_code& ec) {
     return refuse(Code::bad_json, "a number over 2^63 - 1", ec);
   }
@@ -119,9 +122,9 @@ Result<json::value> parse_json(std::string_view text, size_t max_bytes) {
 std::string render_json(const json::value& value) { return json::serialize(value); }
 
 json::value render_error(const Error& error) {
-  // What an error quotes may be anybody's bytes; JSON is UTF-8.
-  const auto utf8 = [](const std::string& text) { return is_utf8(text) ? text : escape_for_terminal(text); };
-  return {{"error", {{"code", name(error.code)}, {"message", utf8(error.message)}, {"hint", utf8(error.hint)}}}};
+  // What an error quotes may be anybody's bytes; JSON is UTF-8, and whoever shows it may not think of terminals.
+  return {{"error",
+           {{"code", name(error.code)}, {"message", printable(error.message)}, {"hint", printable(error.hint)}}}};
 }
 
 std::optional<Error> parse_error(const json::value& answer) {

@@ -79,7 +79,7 @@ TEST(Json, StrictlyWhatTheFormatAllows) {
   EXPECT_EQ(json_code(R"({"a":1,"b":[true,null,"x"]})"), "ok");
   EXPECT_EQ(json_code(R"({"a":1,"a":2})"), "duplicate_key");
   EXPECT_EQ(json_code(R"({"a":1,"\u0061":2})"), "duplicate_key");
-  for (const char* bad : {"", "{", "{}x", "{}{}", "[1.5]", "[1e3]", "[9223372036854775808]", "[1,]", "{'a':1}", "// c\n{}", "\"\xff\"", "nul",
+  for (const char* bad : {"", "{", "{}x", "{}{}", "[1.5]", "[1e3]", "[-0]", "-0", "[9223372036854775808]", "[1,]", "{'a':1}", "// c\n{}", "\"\xff\"", "nul",
                           "[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]", R"(["\ud800"])"})
     EXPECT_EQ(json_code(bad), "bad_json") << bad;
   EXPECT_EQ(json_code(std::string(1001, ' ')), "too_large");
@@ -153,6 +153,17 @@ TEST(Encoding, NothingHidesOnATerminal) {
   EXPECT_EQ(escape_for_terminal("ok é\x1b[31m\n"), "ok é\\u{1b}[31m\\u{a}");
   EXPECT_EQ(escape_for_terminal("a\u202egnp"), "a\\u{202e}gnp");
   EXPECT_EQ(escape_for_terminal("\xff\\"), "\\xff\\\\");
+  EXPECT_EQ(printable("\xff\\\n"), "\\xff\\\\u{a}");
+  EXPECT_EQ(printable(printable("\xff\\\n")), printable("\xff\\\n"));
+}
+
+// Found by the policy's fuzz target: parsers quote what they were given.
+TEST(Errors, NeverCarryControlCharacters) {
+  const Error e{Code::bad_policy, "\"\x1b[31m\xff\" is no name", "try \xe2\x80\xae"};
+  EXPECT_EQ(e.render(), "bad_policy: \"\\u{1b}[31m\\xff\" is no name (try \\u{202e})");
+  const auto back = parse_error(render_error(e));
+  EXPECT_EQ(back->message, "\"\\u{1b}[31m\\xff\" is no name");
+  EXPECT_EQ(back->hint, "try \\u{202e}");
 }
 
 TEST(Errors, EveryCodeHasItsWord) {
