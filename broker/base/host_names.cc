@@ -47,8 +47,8 @@ Result<void> check_host_names(const HostNames& names, const Scope& scope) {
   for (const auto& [name, address] : names) {
     if (!is_host_name(name)) return no_name(name);
     bytes += name.size() + address.str().size();
-    const auto reaches = [&](const ScopeEntry& entry) {
-      return entry.destination.contains(address);
+    const auto reaches = [&to = address](const ScopeEntry& entry) {  // by a name: clang 14 captures no binding
+      return entry.destination.contains(to);
     };
     if (std::none_of(scope.begin(), scope.end(), reaches))
       return fail(Code::bad_value,

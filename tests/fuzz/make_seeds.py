@@ -1,0 +1,219 @@
+#!/usr/bin/env python3
+"""Makes the corpora's seeds anew, with the real ssh-keygen, signer and broker: tests/fuzz/make_seeds.py [TARGET…].
+
+Keys and times in them are of the day they were made; nothing depends on it. JITWG_BUILD chooses the build.
+"""
+
+import base64
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CORPUS = ROOT / "tests/fuzz/corpus"
+sys.path.insert(0, str(ROOT / "tests/support"))
+import sk_keys  # noqa: E402
+from realm import Realm, wait_for  # noqa: E402
+
+WORDS = b"words that are signed\n"
+KEYS = {"ed25519": ("ed25519",), "ecdsa-p256": ("ecdsa", "-b", "256"), "ecdsa-p384": ("ecdsa", "-b", "384"),
+        "rsa-3072": ("rsa", "-b", "3072"), "rsa-2048": ("rsa", "-b", "2048"), "ed25519-sk": ("ed25519-sk",),
+        "ecdsa-sk": ("ecdsa-sk",)}  # fmt: skip
+
+
+def keygen(*words, **options):
+    return subprocess.run(["ssh-keygen", *map(str, words)], check=True, capture_output=True, env=sk_keys.environment(),
+                          **options).stdout  # fmt: skip
+
+
+def put(target, name, data):
+    folder = CORPUS / target
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def make_keys(work):
+    for name, words in KEYS.items():
+        keygen("-q", "-t", *words, "-N", "", "-C", "", "-f", work / name)
+
+
+def blob_of(work, name):
+    return base64.b64decode((work / f"{name}.pub").read_text().split()[1])
+
+
+def string(data):
+    return len(data).to_bytes(4, "big") + data
+
+
+def public_key(work):
+    for name in KEYS:
+        put("public_key", name, (work / f"{name}.pub").read_text().strip())
+        put("public_key", f"{name}-blob", blob_of(work, name))
+    line = (work / "ed25519.pub").read_text().split()[:2]
+    put("public_key", "good-with-comment", " ".join([*line, "alice@laptop"]))
+    keygen("-q", "-s", work / "ed25519", "-I", "x", work / "ed25519.pub")
+    put("public_key", "bad-certificate", (work / "ed25519-cert.pub").read_text().strip())
+    put("public_key", "bad-other-type", "ssh-rsa " + line[1])
+    put("public_key", "bad-cut-short", blob_of(work, "ed25519")[:-1])
+    put("public_key", "bad-too-long", blob_of(work, "ed25519") + b"\0")
+    put("public_key", "bad-small-order", string(b"ssh-ed25519") + string(b"\1" + bytes(31)))
+    put("public_key", "bad-rsa-of-nothing", string(b"ssh-rsa") + string(b"\1\0\1") + string(b""))
+    put("public_key", "bad-rsa-negative", string(b"ssh-rsa") + string(b"\1\0\1") + string(b"\xff" * 384))
+
+
+def sshsig(work):
+    for name in KEYS:
+        for hashed in ("sha512", "sha256"):
+            text = keygen("-q", "-Y", "sign", "-n", "jitwg", "-f", work / name, f"-Ohashalg={hashed}", input=WORDS).decode()
+            put("sshsig", f"{name}-{hashed}", text)
+    blob = base64.b64decode("".join(text.splitlines()[1:-1]))
+    text = keygen("-q", "-Y", "sign", "-n", "jitwg", "-f", work / "ed25519", input=WORDS).decode()
+    blob = base64.b64decode("".join(text.splitlines()[1:-1]))
+    put("sshsig", "ed25519-blob", blob)
+    put("sshsig", "ecdsa-sk-blob", base64.b64decode("".join(
+        keygen("-q", "-Y", "sign", "-n", "jitwg", "-f", work / "ecdsa-sk", input=WORDS).decode().splitlines()[1:-1])))
+    put("sshsig", "good-other-namespace", keygen("-q", "-Y", "sign", "-n", "file", "-f", work / "ed25519", input=WORDS))
+    put("sshsig", "bad-other-words", keygen("-q", "-Y", "sign", "-n", "jitwg", "-f", work / "ed25519", input=b"others"))
+    put("sshsig", "bad-version", blob.replace(b"SSHSIG\0\0\0\1", b"SSHSIG\0\0\0\2"))
+    put("sshsig", "bad-hash", blob.replace(string(b"sha512"), string(b"sha1")))
+    put("sshsig", "bad-reserved", blob.replace(string(b"jitwg") + string(b""), string(b"jitwg") + string(b"x")))
+    put("sshsig", "bad-nested", blob.replace(blob_of(work, "ed25519"), blob))
+    put("sshsig", "bad-cut-short", blob[:-1])
+    put("sshsig", "bad-junk-before", "junk\n" + text)
+    put("sshsig", "bad-junk-behind", text + "junk\n")
+    put("sshsig", "bad-twice", text + text)
+    put("sshsig", "bad-carriage-returns", text.replace("\n", "\r\n"))
+
+
+def certificate(work):
+    plain = ("-n", "jitwg:01937c1e-0000-7000-8000-000000000001", "-V", "20260302100000Z:20260302113000Z", "-z", "42")
+    sets = {
+        "good-ours": (*plain, "-O", "clear", "-O", "permit-pty", "-O", "source-address=10.90.0.7/32,fd00:90::7/128"),
+        "good-all-flags": plain,
+        "good-no-principals": ("-V", "20260302100000Z:20260302113000Z", "-O", "clear"),
+        "good-forced": (*plain, "-O", "force-command=/bin/true", "-O", "verify-required"),
+        "bad-for-ever": ("-n", "x"),
+        "bad-host": (*plain, "-h"),
+        "bad-extension-with-value": (*plain, "-O", "extension:x@y=1"),
+    }
+    keygen("-q", "-t", "ed25519", "-N", "", "-C", "", "-f", work / "ca")
+    for name, options in sets.items():
+        keygen("-q", "-s", work / "ca", "-I", "jitwg1:01937c1e-0000-7000-8000-000000000001", *options, work / "ed25519.pub")
+        line = (work / "ed25519-cert.pub").read_text().split()[:2]  # without the comment
+        put("certificate", name, " ".join(line))
+        blob = base64.b64decode(line[1])
+        put("certificate", name + "-unsigned", blob[: blob.rindex(string(blob_of(work, "ca")))])
+        put("certificate", name + "-blob", blob)
+    keygen("-q", "-s", work / "rsa-3072", "-I", "x", *plain, work / "ed25519.pub")
+    put("certificate", "bad-rsa-ca", (work / "ed25519-cert.pub").read_text().strip())
+    keygen("-q", "-s", work / "ca", "-I", "x", *plain, work / "ecdsa-p256.pub")
+    put("certificate", "bad-of-ecdsa-key", (work / "ecdsa-p256-cert.pub").read_text().strip())
+
+
+def allowed_signers(work):
+    keys = {name: " ".join((work / f"{name}.pub").read_text().split()[:2]) for name in KEYS}
+    ed = keys["ed25519"]
+    put("allowed_signers", "good-people", f'# people\n\nalice namespaces="jitwg" {ed}\n')
+    put("allowed_signers", "good-times", f'alice namespaces="jitwg",valid-after="20260301Z",valid-before="20270301133000Z" {ed} c\n')
+    put("allowed_signers", "good-times-first", f'a@b.example valid-before="202703011330Z",namespaces="jitwg" {ed}\n')
+    for name, key in keys.items():
+        put("allowed_signers", name, f'alice namespaces="jitwg" {key}\n')
+    put("allowed_signers", "all-keys", "".join(f'{name} namespaces="jitwg" {key}\n' for name, key in keys.items()))
+    for name, text in {
+        "pattern": f'* namespaces="jitwg" {ed}', "list": f'a,b namespaces="jitwg" {ed}', "no-namespace": f"alice {ed}",
+        "more-namespaces": f'alice namespaces="jitwg,file" {ed}', "authority": f'alice cert-authority,namespaces="jitwg" {ed}',
+        "local-time": f'alice namespaces="jitwg",valid-before="20270301" {ed}',
+        "twice": f'alice namespaces="jitwg" {ed}\nbob namespaces="jitwg" {ed}',
+        "option-twice": f'alice namespaces="jitwg",namespaces="jitwg" {ed}', "tab": f'alice\tnamespaces="jitwg" {ed}',
+        "quoted-person": f'"alice" namespaces="jitwg" {ed}', "carriage-return": f'alice namespaces="jitwg" {ed}\r',
+    }.items():  # fmt: skip
+        put("allowed_signers", "bad-" + name, text + "\n")
+
+
+def statement(work):
+    with tempfile.TemporaryDirectory() as directory:
+        realm = Realm(directory)
+        request, session, _ = realm.request(ticket="INC-1")
+        good = {"request": request, "decision": realm.decision("carol", session, request, duration=30, comment="kısa"),
+                "revoke": realm.statement("revoke", "erin", session=session, reason="x"),
+                "login": realm.statement("login", "erin", token_sha256="0" * 64, read_for=600)}  # fmt: skip
+    bodies = {name: base64.b64decode(document["body"]).decode() for name, document in good.items()}
+    for name, body in bodies.items():
+        put("statement", "good-" + name, body)
+    login, ask = bodies["login"], bodies["request"]
+    for name, text in {
+        "duplicate-key": login[:-1] + ', "by": "erin"}', "duplicate-escaped": login[:-1] + ', "\\u0062y": "erin"}',
+        "unknown-key": login[:-1] + ', "more": 1}', "float": login.replace("600", "600.0"), "exponent": login.replace("600", "6e2"),
+        "leading-zero": login.replace("600", "0600"), "minus-zero": login.replace("600", "-0"), "plus": login.replace("600", "+600"),
+        "over-2-53": login.replace("600", "9007199254740993"), "over-2-63": login.replace("600", "9223372036854775808"),
+        "over-2-64": login.replace("600", "18446744073709551616"), "null": login.replace("600", "null"),
+        "bom": "\ufeff" + login, "trailing": login + "x", "two": login + login, "comma": login[:-1] + ",}", "comment": login + "//",
+        "single-quotes": login.replace('"', "'"), "nan": login.replace("600", "NaN"), "deep": "[" * 17 + "]" * 17,
+        "version": login.replace('"v": 1', '"v": 2'), "not-an-object": "[]", "empty": "", "surrogate": ask.replace("INC-1", "\\ud800", 1),
+        "surrogates-reversed": ask.replace("INC-1", "\\udc00\\ud800", 1), "newline": ask.replace("INC-1", "a\\nb", 1),
+        "nul": ask.replace("INC-1", "a\\u0000b", 1), "look-alike": ask.replace('"alice"', '"\u0430lice"', 1),
+        "comma-name": ask.replace('"alice"', '"alice,bob"', 1),
+    }.items():  # fmt: skip
+        put("statement", "bad-" + name, text)
+    put("statement", "bad-utf8", ask.encode().replace(b"INC-1", b"\xff", 1))
+    put("statement", "bad-overlong", ask.encode().replace(b"INC-1", b"\xc0\xaf", 1))
+    put("statement", "bad-encoded-surrogate", ask.encode().replace(b"INC-1", b"\xed\xa0\x80", 1))
+    put("statement", "good-escapes", ask.replace("INC-1", "\\u0061\\/\\ud83d\\ude00 \\\"", 1))
+    put("statement", "deepest", "[" * 16 + "]" * 16)
+
+
+def policy(work):
+    text = (ROOT / "tests/policy/good/design.toml").read_text()
+    for number in range(text.count("@WG@")):
+        text = text.replace("@WG@", base64.b64encode(bytes([number + 1] * 32)).decode(), 1)
+    while "@KEY@" in text:
+        keygen("-q", "-t", "ed25519", "-N", "", "-f", work / "node")
+        text = text.replace("@KEY@", " ".join((work / "node.pub").read_text().split()[:2]), 1)
+        (work / "node").unlink()
+    put("policy", "good-design", text)
+    put("policy", "bad-name", text.replace('"group:security"', '"group:\\u001b[31m"'))
+    put("policy", "bad-toml", text + "\n[[rule]\n")
+    put("policy", "bad-bytes", text.encode() + b"\nx = \"\xff\"\n")
+    put("policy", "bad-test", text.replace('expect = "approval"', 'expect = "deny"'))
+    put("policy", "small", text[: text.index("[groups]")] + '[groups]\na = ["a"]\n')
+
+
+def ledger(work):
+    with tempfile.TemporaryDirectory() as directory:
+        realm = Realm(directory)
+        try:
+            realm.start("jitwg-signer", "jitwgd")
+            realm.node("gw1"), realm.node("jump1")
+            session, token = realm.approved()
+            assert realm.post(f"/v1/sessions/{session}/activate", token=token)[0] == 200
+            for each in (session, realm.approved()[0]):
+                assert realm.post("/v1/statements", realm.statement("revoke", "erin", session=each, reason="x"))[0] == 200
+            wait_for(lambda: (realm.dir / "signer/ledger").read_text().count('"applied"') == 2, "two revocations")
+            records = [line[65:] for line in (realm.dir / "signer/ledger").read_text().splitlines()]
+        finally:
+            realm.close()
+    put("ledger", "good-empty", "")
+    put("ledger", "good-issued-and-revoked", "\n".join(records) + "\n")
+    for record in records[:2]:
+        put("ledger", "good-" + json.loads(record)["kind"], record + "\n")
+    put("ledger", "bad-kind", records[0].replace('"issued"', '"iss"'))
+    put("ledger", "bad-json", records[0][:-1])
+    put("ledger", "bad-key", records[0][:-1] + ',"more":1}')
+
+
+def main(targets):
+    makers = (public_key, sshsig, certificate, allowed_signers, statement, policy, ledger)
+    with tempfile.TemporaryDirectory() as directory:
+        work = pathlib.Path(directory)
+        make_keys(work)
+        for maker in makers:
+            if not targets or maker.__name__ in targets:
+                maker(work)
+
+
+if __name__ == "__main__":
+    os.umask(0o022)
+    main(sys.argv[1:])
