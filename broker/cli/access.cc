@@ -103,7 +103,7 @@ Result<SessionObject> read_own(const Context& context, const Api& api, const Ses
 
 Result<Activated> activate_session(const Context& context, const Api& api,
                                    const SessionFiles& files) {
-  JITWG_ASSIGN(const ssh::PublicKey ca, context.ca());
+  JITWG_ASSIGN(const ssh::CaKeys ca, context.ca());
   JITWG_ASSIGN(const std::string realm, context.realm());
   JITWG_ASSIGN(const RequestStatement own, files.request());
   JITWG_ASSIGN(const SessionObject before, read_own(context, api, files));
@@ -154,7 +154,7 @@ Result<void> clear_away(const Context& context, const SessionFiles& files) {
 }
 
 Result<void> refresh_ssh_config(const Context& context) {
-  JITWG_ASSIGN(const ssh::PublicKey ca, context.ca());
+  JITWG_ASSIGN(const ssh::CaKeys ca, context.ca());
   JITWG_ASSIGN(const std::string realm, context.realm());
   JITWG_TRY(make_directory(context.paths().state, 0700));
   JITWG_ASSIGN(const Fd lock, lock_directory(context.paths().state));

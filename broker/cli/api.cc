@@ -47,7 +47,7 @@ Result<SessionObject> Api::session(const SessionId& id, const std::string& beare
 
 Result<Seconds> check_realm(const Context& context, const Api& api) {
   JITWG_ASSIGN(const std::string realm, context.realm());
-  JITWG_ASSIGN(const ssh::PublicKey ca, context.ca());
+  JITWG_ASSIGN(const ssh::CaKeys ca, context.ca());
   JITWG_ASSIGN(const json::value answer, api.get("/v1/realm"));
   JsonObject object(answer, "realm");
   const std::string theirs = object.string("realm"), key = object.string("ca_public_key"),
@@ -58,9 +58,9 @@ Result<Seconds> check_realm(const Context& context, const Api& api) {
     return fail(Code::wrong_realm, "this broker serves the realm " + theirs + ", not " + realm,
                 "is it the right broker? see " + context.paths().config);
   const auto their_ca = ssh::PublicKey::parse(key);
-  if (!their_ca || *their_ca != ca)
+  if (!their_ca || !ca.contains(*their_ca))
     return fail(
-        Code::foreign_grant, "this broker names another CA key than the pinned one",
+        Code::foreign_grant, "this broker names a CA key that is not pinned here",
         "ask your administrator whether the CA key was changed; see " + context.paths().config);
   if (const auto now = parse_time(time)) {
     const Seconds off = context.now() - *now;

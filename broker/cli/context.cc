@@ -21,7 +21,7 @@ std::vector<Option> file_options() {
           {.name = "broker-pin", .many = true},
           {"broker-ca", "", ""},
           {"realm", "", ""},
-          {"ca", "", ""},
+          {.name = "ca", .many = true},
           {"person", "", ""},
           {"identity", "", ""}};
 }
@@ -113,15 +113,21 @@ Result<std::string> Context::realm() const {
   return file_.get("realm");
 }
 
-Result<ssh::PublicKey> Context::ca() const {
-  const std::string text = file_.get("ca");
-  if (text.empty())
+Result<ssh::CaKeys> Context::ca() const {
+  std::string text;
+  for (const std::string& value : file_.all("ca")) {
+    if (value.starts_with('/')) {
+      JITWG_ASSIGN(const std::string keys, read_trusted_file(value, 4096));
+      text += keys;
+    } else {
+      text += value;
+    }
+    if (!text.ends_with('\n')) text += "\n";
+  }
+  if (text.find_first_not_of('\n') == text.npos)
     return fail(Code::bad_config, "the CA's key is not set",
                 "your administrator has the line \"ca = ssh-ed25519 …\" for " + paths_.config);
-  if (text.front() != '/') return ssh::PublicKey::parse(text);
-  JITWG_ASSIGN(std::string line, read_trusted_file(text, 4096));
-  while (!line.empty() && line.back() == '\n') line.pop_back();
-  return ssh::PublicKey::parse(line);
+  return ssh::CaKeys::parse(text);
 }
 
 void Context::print(const json::value& value, const std::string& text) const {

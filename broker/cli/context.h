@@ -11,7 +11,7 @@
 #include "broker/cli/command.h"
 #include "broker/os/clock.h"
 #include "broker/transport/broker_address.h"
-#include "ssh-ca/format/public_key.h"
+#include "ssh-ca/format/ca_keys.h"
 
 namespace jitwg::cli {
 
@@ -44,7 +44,7 @@ class Context {
   std::string person() const;  // the unix user's name when not set
   std::string identity() const;
   Result<std::string> realm() const;  // bad_config when not set: there is no safe guess
-  Result<ssh::PublicKey> ca() const;  // likewise; a key, or the path of a file that holds one
+  Result<ssh::CaKeys> ca() const;  // likewise; each value a key, or the path of a file of them
 
   // --json: one compact value a line on stdout; otherwise `text` (already escaped where it needs to
   // be).

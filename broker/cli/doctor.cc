@@ -50,8 +50,8 @@ Findings examine_broker(const Context& context) {
     return {failed("broker", realm.error(), file + ": broker = …"),
             warning("clock", "not compared", "first the broker")};
   const auto ca = context.ca();
-  const RealmSeen own{context.realm().value_or(""), ca ? ca->str() : "", context.now()};
-  Findings found = check_realm(own, *realm, file);
+  const RealmSeen own{context.realm().value_or(""), ca ? ca->lines() : std::vector<std::string>(), context.now()};
+  Findings found = check_realm(own, *realm, {file, file + ": ca = "});
   found.insert(found.begin(), ok("broker", "answers"));
   return found;
 }

@@ -18,7 +18,7 @@ std::string render_hosts(const Grant& grant) {
 Result<int> run_names(Context& context) {
   JITWG_ASSIGN(const SessionFiles files, resolve_local(context, context.arguments()[0]));
   JITWG_TRY(files.token());  // gone with the session, and says how that ended
-  JITWG_ASSIGN(const ssh::PublicKey ca, context.ca());
+  JITWG_ASSIGN(const ssh::CaKeys ca, context.ca());
   JITWG_ASSIGN(const std::string realm, context.realm());
   JITWG_ASSIGN(const Verified verified, files.load_activation(ca, realm, context.now()));
   const Grant& grant = verified.grant;

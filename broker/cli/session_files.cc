@@ -123,7 +123,7 @@ Result<void> SessionFiles::store_activation(const Verified& verified,
   return write_file(path("grant.json"), render_json(render_document(grant)) + "\n", 0600);
 }
 
-Result<Verified> SessionFiles::load_activation(const ssh::PublicKey& ca, std::string_view realm,
+Result<Verified> SessionFiles::load_activation(const ssh::CaKeys& ca, std::string_view realm,
                                                WallTime now) const {
   const auto document = read_document(path("grant.json"), "grant");
   if (!document)

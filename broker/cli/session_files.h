@@ -51,7 +51,7 @@ class SessionFiles {
   // grant, whose presence says that the rest is whole.
   Result<void> store_activation(const Verified& verified, const ssh::SignedDocument& grant) const;
   // Read back and verified again. not_live when this session was never activated here.
-  Result<Verified> load_activation(const ssh::PublicKey& ca, std::string_view realm,
+  Result<Verified> load_activation(const ssh::CaKeys& ca, std::string_view realm,
                                    WallTime now) const;
 
   Result<void> note_state(const SessionObject& session) const;

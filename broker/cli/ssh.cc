@@ -15,7 +15,7 @@ namespace {
 
 // The newest live session of that target, otherwise the session whose ID ends so.
 Result<SessionFiles> find_session(const Context& context, const std::string& word) {
-  JITWG_ASSIGN(const ssh::PublicKey ca, context.ca());
+  JITWG_ASSIGN(const ssh::CaKeys ca, context.ca());
   JITWG_ASSIGN(const std::string realm, context.realm());
   std::optional<std::pair<WallTime, SessionFiles>> newest;
   for (const SessionFiles& files : local_sessions(context.paths().state)) {
@@ -48,7 +48,7 @@ Result<void> check_live(const Context& context, const SessionFiles& files) {
 Result<int> run_ssh(Context& context) {
   JITWG_ASSIGN(const SessionFiles files, find_session(context, context.arguments()[0]));
   JITWG_TRY(check_live(context, files));
-  JITWG_ASSIGN(const ssh::PublicKey ca, context.ca());
+  JITWG_ASSIGN(const ssh::CaKeys ca, context.ca());
   JITWG_ASSIGN(const std::string realm, context.realm());
   JITWG_ASSIGN(const Verified verified, files.load_activation(ca, realm, context.now()));
   const Grant& grant = verified.grant;

@@ -53,7 +53,8 @@ bool is_ours(std::string_view line) {
 std::string merge(std::string_view before, const setup::TrustBlock& trust) {
   std::string text = "broker = " + trust.broker + "\n";
   for (const std::string& pin : trust.pins) text += "broker-pin = " + pin + "\n";
-  text += "ca = " + trust.ca.str() + "\nrealm = " + trust.realm + "\n";
+  for (const std::string& key : trust.ca.lines()) text += "ca = " + key + "\n";
+  text += "realm = " + trust.realm + "\n";
   while (!before.empty()) {
     const std::string_view line = before.substr(0, before.find('\n'));
     if (!is_ours(line)) text += std::string(line) + "\n";
@@ -65,7 +66,7 @@ std::string merge(std::string_view before, const setup::TrustBlock& trust) {
 std::string describe(const setup::TrustBlock& trust) {
   std::string text = "broker  " + trust.broker + "\n";
   for (const std::string& pin : trust.pins) text += "  key   " + pin + "\n";
-  return text + "CA key  " + trust.ca.fingerprint() + "\nrealm   " + trust.realm + "\n";
+  return text + "CA key  " + trust.ca.fingerprints() + "\nrealm   " + trust.realm + "\n";
 }
 
 // Whom this person trusted before, if it is somebody else.
@@ -103,10 +104,10 @@ Result<int> run_trust(Context& context) {
       JITWG_TRY(write_file(path, after, 0600));
     }
   }
+  const auto keys = trust.ca.lines();
   context.print({{"broker", trust.broker},
                  {"broker_pins", json::array(trust.pins.begin(), trust.pins.end())},
-                 {"ca", trust.ca.str()},
-                 {"ca_fingerprint", trust.ca.fingerprint()},
+                 {"ca", json::array(keys.begin(), keys.end())},
                  {"realm", trust.realm},
                  {"config", path},
                  {"changed", after != before}},

@@ -45,10 +45,10 @@ Result<void> check_grant(const RequestStatement& own, const Grant& grant) {
 }
 
 Result<void> check_certificate(const RequestStatement& own, const Grant& grant,
-                               const std::string& blob, const ssh::PublicKey& ca) {
+                               const std::string& blob, const ssh::CaKeys& ca) {
   const auto parsed = ssh::parse_certificate(blob);
   if (!parsed) return foreign_certificate("is not one: " + parsed.error().message);
-  if (parsed->ca != ca) return foreign_certificate("is of another CA: " + parsed->ca.fingerprint());
+  if (!ca.contains(parsed->ca)) return foreign_certificate("is of another CA: " + parsed->ca.fingerprint());
   if (parsed->key != own.ssh_public_key) return foreign_certificate("is for another key");
   if (parsed->key_id != "jitwg1:" + own.session.str())
     return foreign_certificate("has another session's key ID");
@@ -72,7 +72,7 @@ Result<void> check_certificate(const RequestStatement& own, const Grant& grant,
 
 Result<Verified> verify_activation(const RequestStatement& own, const ssh::SignedDocument& document,
                                    const std::optional<std::string>& certificate,
-                                   const ssh::PublicKey& ca, std::string_view realm, WallTime now) {
+                                   const ssh::CaKeys& ca, std::string_view realm, WallTime now) {
   auto grant = verify_grant(document, ca, realm);
   if (!grant) {
     if (kind(grant.error().code) == Kind::denied) return tl::unexpected<Error>(grant.error());

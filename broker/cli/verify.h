@@ -1,4 +1,4 @@
-// The CLI's second opinion on what an activation answered (DESIGN §4.5): the pinned CA signed it,
+// The CLI's second opinion on what an activation answered (DESIGN §4.5): a pinned CA key signed it,
 // and it is what this person asked for on this machine. Pure. Nothing is written or run from an
 // answer that did not pass here.
 #pragma once
@@ -23,6 +23,6 @@ struct Verified {
 // time is over.
 Result<Verified> verify_activation(const RequestStatement& own, const ssh::SignedDocument& grant,
                                    const std::optional<std::string>& certificate,
-                                   const ssh::PublicKey& ca, std::string_view realm, WallTime now);
+                                   const ssh::CaKeys& ca, std::string_view realm, WallTime now);
 
 }  // namespace jitwg::cli

@@ -53,7 +53,8 @@ Result<setup::TrustBlock> ask_signer(const std::string& socket) {
   JsonObject object(*answer, "policy");
   JITWG_ASSIGN(const std::string toml, base64_decode(object.string("policy")));
   JITWG_ASSIGN(const Policy policy, parse_policy(toml, "the signer's policy"));
-  JITWG_ASSIGN(const ssh::PublicKey ca, ssh::PublicKey::parse(object.string("ca_public_key")));
+  const std::string keys = object.string("ca_public_key") + "\n" + object.optional_string("ca_also").value_or("");
+  JITWG_ASSIGN(const ssh::CaKeys ca, ssh::CaKeys::parse(keys));
   return setup::TrustBlock{{}, {}, ca, policy.realm};
 }
 
@@ -76,11 +77,12 @@ Result<void> init(const Config& config, const std::vector<Option>& options) {
   JITWG_ASSIGN(setup::TrustBlock trust, ask_signer(config.get("signer")));
   trust.broker = where;
   trust.pins = {pin};
+  const auto keys = trust.ca.lines();
   setup::print_outcome(
       config, files,
-      {{"trust", setup::render_trust(trust)}, {"broker", where}, {"broker_pins", json::array{pin}}, {"ca", trust.ca.str()}, {"realm", trust.realm}},
+      {{"trust", setup::render_trust(trust)}, {"broker", where}, {"broker_pins", json::array{pin}}, {"ca", json::array(keys.begin(), keys.end())}, {"realm", trust.realm}},
       setup::render_trust(trust) +
-          "\nCA key " + trust.ca.fingerprint() + "\n\nNext:\n"
+          "\nCA key " + trust.ca.fingerprints() + "\n\nNext:\n"
           "  systemctl enable --now jitwgd.socket jitwgd-tls.socket jitwgd.service\n"
           "  jitwg-gateway init --trust FILE --node NAME --endpoint IP:PORT --pool PREFIX   on each gateway, FILE with the block above\n"
           "  jitwg-hostd init --trust FILE --node NAME --address IP                         on each jump host\n"

@@ -57,7 +57,8 @@ json::value realm_json(const Rules& rules, const http::Caller& caller, WallTime 
   return {{"realm", rules.policy.realm},
           {"version", JITWG_VERSION},
           {"now", render_time(now)},
-          {"ca_public_key", rules.ca.str()},
+          {"ca_public_key", rules.ca.first().str()},
+          {"ca_also", rules.ca.all().size() > 1 ? json::value(rules.ca.all()[1].str()) : nullptr},
           {"duration", rules.policy.duration.count()},
           {"node", node_of(rules, caller)}};
 }

@@ -11,14 +11,14 @@ Result<RulesPtr> Rules::parse(const json::value& answer) {
   const std::string policy64 = reader.string("policy");
   const std::string people64 = reader.string("allowed_signers");
   const std::string digest = reader.string("policy_sha256");
-  const std::string ca_text = reader.string("ca_public_key");
+  const std::string ca_text = reader.string("ca_public_key") + "\n" + reader.optional_string("ca_also").value_or("");
   reader.ignore("now");
   JITWG_TRY(reader.finish());
   JITWG_ASSIGN(std::string policy_bytes, base64_decode(policy64));
   JITWG_ASSIGN(std::string people_bytes, base64_decode(people64));
   JITWG_ASSIGN(Policy policy, load_policy(policy_bytes, "policy.toml"));
   JITWG_ASSIGN(ssh::AllowedSigners people, ssh::AllowedSigners::parse(people_bytes));
-  JITWG_ASSIGN(ssh::PublicKey ca, ssh::PublicKey::parse(ca_text));
+  JITWG_ASSIGN(ssh::CaKeys ca, ssh::CaKeys::parse(ca_text));
   if (policy.digest != digest)
     return fail(Code::bad_policy, "the signer's digest is not that of its policy");
   return std::make_shared<const Rules>(Rules{std::move(policy), std::move(people), std::move(ca),
@@ -66,7 +66,7 @@ Result<void> Rules::check_session_keys(const RequestStatement& request) const {
   };
   const ssh::PublicKey& key = request.ssh_public_key;
   if (people.knows_key(key)) return reused("somebody's identity key");
-  if (key == ca) return reused("the CA's key");
+  if (ca.contains(key)) return reused("the CA's key");
   for (const auto& [name, gateway] : policy.gateways) {
     if (key == gateway.node_key) return reused("a gateway's node key");
     if (request.wg_public_key == gateway.wireguard_key) return reused("a gateway's WireGuard key");

@@ -11,13 +11,14 @@
 #include "policy/decide.h"
 #include "policy/policy.h"
 #include "ssh-ca/format/allowed_signers.h"
+#include "ssh-ca/format/ca_keys.h"
 
 namespace jitwg::broker {
 
 struct Rules {
   Policy policy;
   ssh::AllowedSigners people;
-  ssh::PublicKey ca;
+  ssh::CaKeys ca;  // first the one that signs now
   std::string policy_bytes, people_bytes;
 
   // The signer's answer to {"op":"policy"}.

@@ -36,7 +36,7 @@ const std::vector<Option> kOptions = {
     {"node", "", "this gateway's name in the policy"},
     {"node-key", "/etc/jitwg/node_key",
      "private key that signs this gateway's reports (mode 0600)"},
-    {"ca", "/etc/jitwg/ca.pub", "the CA's public key: only its grants count"},
+    {"ca", "/etc/jitwg/ca.pub", "the CA's public key: only its grants count; two while it is being changed"},
     {"realm", "", "the deployment, as the policy names it"},
     {"interface", "jitwg0", "WireGuard interface; made if it is not there"},
     {"wireguard-key", "/etc/jitwg/wg.key",
@@ -57,14 +57,14 @@ const std::vector<Option> kOptions = {
 
 struct Identity {
   std::string node, realm;
-  ssh::PublicKey ca;
+  ssh::CaKeys ca;
 };
 
 Result<Identity> load_identity(const Config& config) {
   JITWG_ASSIGN(std::string node, config.need("node"));
   JITWG_ASSIGN(std::string realm, config.need("realm"));
   JITWG_ASSIGN(const std::string text, read_trusted_file(config.get("ca"), kKeyFileBytes));
-  auto ca = ssh::PublicKey::parse(std::string_view(text).substr(0, text.find('\n')));
+  auto ca = ssh::CaKeys::parse(text);
   if (!ca) return within(config.get("ca"), ca.error());
   return Identity{std::move(node), std::move(realm), std::move(*ca)};
 }

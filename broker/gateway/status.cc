@@ -16,7 +16,7 @@
 namespace jitwg::gateway {
 namespace {
 
-Result<Grant> load_grant(const std::string& path, const ssh::PublicKey& ca,
+Result<Grant> load_grant(const std::string& path, const ssh::CaKeys& ca,
                          const std::string& realm) {
   JITWG_ASSIGN(const std::string text, read_trusted_file(path, limits::kHttpBodyBytes));
   JITWG_ASSIGN(const json::value value, parse_json(text, limits::kHttpBodyBytes));
@@ -60,7 +60,7 @@ std::string row_of(const std::array<std::string, 7>& cells) {
 
 }  // namespace
 
-Result<std::vector<Grant>> load_grants(const std::string& state_dir, const ssh::PublicKey& ca,
+Result<std::vector<Grant>> load_grants(const std::string& state_dir, const ssh::CaKeys& ca,
                                        const std::string& realm) {
   const std::string directory = state_dir + "/grants";
   if (::access(directory.c_str(), F_OK) != 0 && errno == ENOENT) return std::vector<Grant>();

@@ -13,7 +13,7 @@ namespace jitwg::gateway {
 
 // The verified grants in `<state_dir>/grants`. One that cannot be read or does not verify is left
 // out and told to stderr. A folder that is not there yet holds none.
-Result<std::vector<Grant>> load_grants(const std::string& state_dir, const ssh::PublicKey& ca,
+Result<std::vector<Grant>> load_grants(const std::string& state_dir, const ssh::CaKeys& ca,
                                        const std::string& realm);
 
 // [{"session","public_key","address":[…],"not_after","person","target","last_handshake","rx","tx"}],

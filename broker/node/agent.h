@@ -65,7 +65,7 @@ struct AgentConfig {
   http::BrokerAddress broker;  // the agent adds the node key
   std::string node;       // this node's name in policy
   std::string realm;
-  ssh::PublicKey ca;
+  ssh::CaKeys ca;
   std::string state_dir;  // grants/ID.json, tombstones/ID.json
   AgentTimings timings = {};
 };

@@ -21,9 +21,9 @@ using Level = Finding::Level;
 constexpr size_t kKeyFileBytes = 16 * 1024;
 constexpr std::chrono::seconds kPatience(10);
 
-Result<ssh::PublicKey> read_ca(const std::string& path) {
+Result<ssh::CaKeys> read_ca(const std::string& path) {
   JITWG_ASSIGN(const std::string text, read_file(path, kKeyFileBytes));
-  return ssh::PublicKey::parse(std::string_view(text).substr(0, text.find('\n')));
+  return ssh::CaKeys::parse(text);
 }
 
 using Key = std::shared_ptr<const ssh::PrivateKey>;
@@ -68,7 +68,7 @@ Finding check_node(const Config& config, const std::string& unit, const Key& key
                "policy names no node with the key that is here", remedy);
 }
 
-Result<void> verify_file(const std::string& path, const ssh::PublicKey& ca,
+Result<void> verify_file(const std::string& path, const ssh::CaKeys& ca,
                          const std::string& realm) {
   JITWG_ASSIGN(const std::string text, read_file(path, limits::kHttpBodyBytes));
   JITWG_ASSIGN(const json::value value, parse_json(text, limits::kHttpBodyBytes));
@@ -77,7 +77,7 @@ Result<void> verify_file(const std::string& path, const ssh::PublicKey& ca,
   return {};
 }
 
-Finding examine_grants(const std::string& directory, const ssh::PublicKey& ca,
+Finding examine_grants(const std::string& directory, const ssh::CaKeys& ca,
                        const std::string& realm) {
   const auto names = list_directory(directory);
   const bool is_absent = !names && names.error().message.ends_with(std::strerror(ENOENT));
@@ -113,8 +113,8 @@ Findings examine_node(const Config& config, const std::string& unit, const User&
     found.push_back(warning("clock", "not compared", "first the broker"));
   } else {
     found.push_back(ok("broker", config.get("broker") + " answers"));
-    const RealmSeen own{config.get("realm"), ca ? ca->str() : "", SystemClock().now()};
-    add(found, check_realm(own, *realm, file));
+    const RealmSeen own{config.get("realm"), ca ? ca->lines() : std::vector<std::string>(), SystemClock().now()};
+    add(found, check_realm(own, *realm, {file, config.get("ca") + ": the line "}));
     if (key) found.push_back(check_node(config, unit, *key, *realm));
   }
   add(found, examine_state_dir(config.get("state-dir"), user));

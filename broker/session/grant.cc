@@ -147,11 +147,11 @@ Result<Grant> parse_grant(std::string_view body) {
   return g;
 }
 
-Result<Grant> verify_grant(const ssh::SignedDocument& document, const ssh::PublicKey& ca, std::string_view realm) {
+Result<Grant> verify_grant(const ssh::SignedDocument& document, const ssh::CaKeys& ca, std::string_view realm) {
   JITWG_ASSIGN(const ssh::PublicKey key, ssh::verify(document, kGrantNamespace));
-  if (key != ca)
+  if (!ca.contains(key))
     return fail(Code::foreign_grant, "a grant signed by " + key.fingerprint() + ", which is not this realm's CA",
-                "the CA here is " + ca.fingerprint());
+                "the CA here is " + ca.fingerprints());
   JITWG_ASSIGN(Grant grant, parse_grant(document.body));
   if (grant.realm != realm)
     return fail(Code::wrong_realm, "a grant of the realm \"" + escape_for_terminal(grant.realm) + "\", not \"" +

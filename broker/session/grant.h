@@ -12,6 +12,7 @@
 #include "broker/base/scope.h"
 #include "broker/base/session_id.h"
 #include "broker/base/time.h"
+#include "ssh-ca/format/ca_keys.h"
 #include "ssh-ca/format/sshsig.h"
 
 namespace jitwg {
@@ -60,8 +61,8 @@ std::string render_grant(const Grant& grant);
 // Strict; bad_json, unknown_key, bad_value …
 Result<Grant> parse_grant(std::string_view body);
 
-// Signature by `ca` in the grant namespace, then parse_grant, then realm: bad_signature, foreign_grant (another CA),
+// Signature by one of `ca` in the grant namespace, then parse_grant, then realm: bad_signature, foreign_grant (another CA),
 // wrong_realm. Times and node names are the caller's to judge.
-Result<Grant> verify_grant(const ssh::SignedDocument& document, const ssh::PublicKey& ca, std::string_view realm);
+Result<Grant> verify_grant(const ssh::SignedDocument& document, const ssh::CaKeys& ca, std::string_view realm);
 
 }  // namespace jitwg

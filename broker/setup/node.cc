@@ -19,9 +19,9 @@ constexpr size_t kKeyFileBytes = 16 * 1024;
 const char* const kNoTrust = "give the block that `jitwgd init` printed: --trust FILE";
 
 // The CA that this host knows already.
-Result<ssh::PublicKey> read_ca(const std::string& path) {
+Result<ssh::CaKeys> read_ca(const std::string& path) {
   JITWG_ASSIGN(const std::string text, read_trusted_file(path, kKeyFileBytes));
-  return ssh::PublicKey::parse(text.substr(0, text.find('\n')));
+  return ssh::CaKeys::parse(text);
 }
 
 }  // namespace
@@ -44,7 +44,7 @@ Result<Trusted> read_trust(const Config& config) {
   if (::access(ca_path.c_str(), F_OK) == 0)
     if (const auto ca = read_ca(ca_path); !ca || *ca != trust.ca)
       return fail(Code::bad_config, ca_path + " is not the CA of the trust block",
-                  "one CA a host: if this one is to change, move the file away");
+                  "one CA a host: while its key is being changed the file has both keys, a line each");
   return Trusted{node, trust.ca, {{"broker", {trust.broker}}, {"broker-pin", trust.pins}, {"realm", {trust.realm}}}};
 }
 
@@ -54,7 +54,10 @@ Result<ssh::PublicKey> make_node(HostFiles& files, const Config& config, const T
   const auto key = ssh::PrivateKey::parse_openssh(pem);
   sodium_memzero(pem.data(), pem.size());
   if (!key) return within(path, key.error());
-  JITWG_TRY(files.file(config.get("ca"), trusted.ca ? trusted.ca->str() + " jitwg-ca\n" : ""));
+  std::string ca;
+  if (trusted.ca)
+    for (const std::string& line : trusted.ca->lines()) ca += line + " jitwg-ca\n";
+  JITWG_TRY(files.file(config.get("ca"), ca));
   return key->public_key();
 }
 

@@ -7,13 +7,13 @@
 #include "broker/os/config.h"
 #include "broker/setup/conf.h"
 #include "broker/setup/host_files.h"
-#include "ssh-ca/format/public_key.h"
+#include "ssh-ca/format/ca_keys.h"
 
 namespace jitwg::setup {
 
 struct Trusted {
   std::string node;
-  std::optional<ssh::PublicKey> ca;  // from the block
+  std::optional<ssh::CaKeys> ca;  // from the block
   Settings learned;                  // for make_conf()
 };
 // Before anything is made. Broker, CA and realm come from the block that --trust names (- is stdin), in a later run from

@@ -48,7 +48,8 @@ Result<std::vector<std::string_view>> find_block(std::string_view text) {
 std::string render_trust(const TrustBlock& trust) {
   std::string text = std::string(kBegin) + "\nbroker = " + trust.broker + "\n";
   for (const std::string& pin : trust.pins) text += "broker-pin = " + pin + "\n";
-  return text + "ca = " + trust.ca.str() + "\nrealm = " + trust.realm + "\n" + std::string(kEnd) + "\n";
+  for (const std::string& key : trust.ca.lines()) text += "ca = " + key + "\n";
+  return text + "realm = " + trust.realm + "\n" + std::string(kEnd) + "\n";
 }
 
 Result<TrustBlock> parse_trust(std::string_view text) {
@@ -61,9 +62,11 @@ Result<TrustBlock> parse_trust(std::string_view text) {
       return bad("\"" + escape_for_terminal(line) + "\" does not belong in it");
     values[key].emplace_back(trimmed(line.substr(equals + 1)));
   }
-  for (const char* key : {"broker", "ca", "realm"})
+  for (const char* key : {"broker", "realm"})
     if (values[key].size() != 1) return bad(std::string(key) + (values[key].empty() ? " is missing" : " stands twice"));
-  auto ca = ssh::PublicKey::parse(values["ca"].front());
+  std::string keys;
+  for (const std::string& key : values["ca"]) keys += key + "\n";
+  auto ca = ssh::CaKeys::parse(keys);
   if (!ca) return within("trust block: ca", ca.error());
   TrustBlock trust{values["broker"].front(), values["broker-pin"], std::move(*ca), values["realm"].front()};
   if (const auto place = http::parse_broker_address({trust.broker, trust.pins, {}, {}}); !place)

@@ -5,7 +5,7 @@
 //   -----BEGIN JITWG TRUST-----
 //   broker = https://broker.example:7443
 //   broker-pin = sha256//…          (one or several; none for unix:PATH)
-//   ca = ssh-ed25519 AAAA…
+//   ca = ssh-ed25519 AAAA…          (two while the CA's key is being changed)
 //   realm = lab-7d1f
 //   -----END JITWG TRUST-----
 #pragma once
@@ -14,14 +14,14 @@
 #include <string_view>
 #include <vector>
 
-#include "ssh-ca/format/public_key.h"
+#include "ssh-ca/format/ca_keys.h"
 
 namespace jitwg::setup {
 
 struct TrustBlock {
   std::string broker;  // "https://HOST[:PORT]" or "unix:PATH"
   std::vector<std::string> pins;
-  ssh::PublicKey ca;
+  ssh::CaKeys ca;
   std::string realm;
 };
 

@@ -24,7 +24,7 @@ namespace jitwg::hostd {
 
 struct Settings {
   std::string node;
-  ssh::PublicKey ca;
+  ssh::CaKeys ca;
   std::string cgroup_root;
   std::string logins_directory;
   pam::ManagedFiles managed;  // as the module reads them

@@ -88,7 +88,7 @@ Result<Checked> check_certificate(const Question& question, const Facts& facts,
   const auto blob = base64_decode(question.certificate);
   if (!blob) return fail(Code::bad_certificate, "the certificate is not base64");
   JITWG_ASSIGN(const ssh::Certificate certificate, ssh::parse_certificate(*blob));
-  if (certificate.ca != facts.ca)
+  if (!facts.ca.contains(certificate.ca))
     return fail(Code::foreign_certificate, "the certificate is another CA's");
   JITWG_ASSIGN(const SessionId session, session_of(certificate));
   judgement.session = session;

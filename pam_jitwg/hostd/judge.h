@@ -13,7 +13,7 @@
 
 #include "pam_jitwg/hostd/grants.h"
 #include "pam_jitwg/hostd/wire.h"
-#include "ssh-ca/format/public_key.h"
+#include "ssh-ca/format/ca_keys.h"
 
 namespace jitwg::hostd {
 
@@ -41,7 +41,7 @@ struct Replica {
 
 struct Facts {
   const Grants& grants;
-  const ssh::PublicKey& ca;
+  const ssh::CaKeys& ca;
   Asker asker;
   std::optional<Remembered> remembered;
   const Replica& replica;

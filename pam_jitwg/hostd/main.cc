@@ -28,7 +28,7 @@ const std::vector<Option> kOptions = {
     {"broker-ca", "", "https, instead of pins: PEM file of the certificates that vouch for it"},
     {"node", "", "this host's name in policy"},
     {"node-key", "/etc/jitwg/node_key", "private key of this node, as ssh-keygen writes it"},
-    {"ca", "/etc/jitwg/ca.pub", "public key of the CA: certificates and grants of no other count"},
+    {"ca", "/etc/jitwg/ca.pub", "public key of the CA: certificates and grants of no other count; two while it is being changed"},
     {"realm", "", "the realm that policy names"},
     {"managed", "/etc/jitwg/managed", "who needs a session; pam_jitwg.so reads this very path"},
     {"cgroup-root", "/sys/fs/cgroup", "where cgroup v2 is mounted"},
@@ -73,8 +73,7 @@ Result<void> serve(const Config& config) {
   JITWG_ASSIGN(const std::string node, config.need("node"));
   JITWG_ASSIGN(const std::string realm, config.need("realm"));
   JITWG_ASSIGN(const std::string ca_text, read_trusted_file(config.get("ca"), 16 * 1024));
-  JITWG_ASSIGN(const ssh::PublicKey ca,
-               ssh::PublicKey::parse(ca_text.substr(0, ca_text.find('\n'))));
+  JITWG_ASSIGN(const ssh::CaKeys ca, ssh::CaKeys::parse(ca_text));
   JITWG_ASSIGN(const std::string pem, read_secret_file(config.get("node-key"), 16 * 1024));
   JITWG_ASSIGN(ssh::PrivateKey node_key, ssh::PrivateKey::parse_openssh(pem));
   JITWG_ASSIGN(http::BrokerAddress broker, http::read_broker_address(config));

@@ -15,7 +15,7 @@ Result<void> check_keys_are_new(const RequestStatement& request, const Realm& re
   };
   if (memory.key_seen(request.wg_public_key)) return reused("this WireGuard key served another session");
   if (memory.key_seen(request.ssh_public_key.str())) return reused("this SSH key served another session");
-  if (request.ssh_public_key == realm.ca) return reused("this SSH key is the CA's");
+  if (realm.ca.contains(request.ssh_public_key)) return reused("this SSH key is the CA's");
   if (realm.people.knows_key(request.ssh_public_key)) return reused("this SSH key is somebody's identity key");
   for (const auto& [name, gateway] : realm.policy.gateways) {
     if (gateway.node_key == request.ssh_public_key) return reused("this SSH key is the node key of " + name);

@@ -8,6 +8,7 @@
 #include "policy/decide.h"
 #include "policy/policy.h"
 #include "policy/statement.h"
+#include "ssh-ca/format/ca_keys.h"
 #include "ssh-ca/signer/ledger.h"
 
 namespace jitwg::signer {
@@ -25,7 +26,7 @@ std::string digest_of(const IssueQuestion& question);
 struct Realm {
   Policy policy;
   ssh::AllowedSigners people;
-  ssh::PublicKey ca;
+  ssh::CaKeys ca;  // first the one that signs now
 };
 
 // What may be signed.

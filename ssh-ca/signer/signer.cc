@@ -22,7 +22,7 @@ Result<IssueQuestion> read_issue(JsonObject& reader) {
 
 }  // namespace
 
-Result<Realm> make_realm(const Sources& sources, const ssh::PublicKey& ca, std::string_view policy_name) {
+Result<Realm> make_realm(const Sources& sources, const ssh::CaKeys& ca, std::string_view policy_name) {
   JITWG_ASSIGN(Policy policy, load_policy(sources.policy_toml, policy_name));
   JITWG_ASSIGN(ssh::AllowedSigners people, ssh::AllowedSigners::parse(sources.allowed_signers));
   const auto must_not_know = [&](const ssh::PublicKey& key, const std::string& whose) -> Result<void> {
@@ -30,7 +30,7 @@ Result<Realm> make_realm(const Sources& sources, const ssh::PublicKey& ca, std::
       return fail(Code::bad_allowed_signers, "allowed_signers lists " + whose, "each key proves one thing only");
     return {};
   };
-  JITWG_TRY(must_not_know(ca, "the CA key"));
+  for (const ssh::PublicKey& key : ca.all()) JITWG_TRY(must_not_know(key, "the CA key"));
   for (const auto& [name, gateway] : policy.gateways) JITWG_TRY(must_not_know(gateway.node_key, "the node key of " + name));
   for (const auto& [name, host] : policy.jump_hosts) {
     JITWG_TRY(must_not_know(host.node_key, "the node key of " + name));
@@ -70,11 +70,13 @@ Result<json::value> Signer::dispatch(const json::value& question, WallTime now, 
 
 Result<json::value> Signer::answer_policy(JsonObject& reader, WallTime now) {
   JITWG_TRY(reader.finish());
-  return json::value{{"policy", base64_encode(sources_.policy_toml)},
-                     {"allowed_signers", base64_encode(sources_.allowed_signers)},
-                     {"policy_sha256", realm_.policy.digest},
-                     {"ca_public_key", realm_.ca.str()},
-                     {"now", render_time(now)}};
+  json::object answer{{"policy", base64_encode(sources_.policy_toml)},
+                      {"allowed_signers", base64_encode(sources_.allowed_signers)},
+                      {"policy_sha256", realm_.policy.digest},
+                      {"ca_public_key", realm_.ca.first().str()},
+                      {"now", render_time(now)}};
+  if (realm_.ca.all().size() > 1) answer["ca_also"] = realm_.ca.all()[1].str();
+  return answer;
 }
 
 Result<json::value> Signer::answer_issue(JsonObject& reader, WallTime now, std::optional<SessionId>& about) {

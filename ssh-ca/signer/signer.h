@@ -47,8 +47,8 @@ class Signer {
   Sources sources_;
 };
 
-// Policy and people from their bytes, checked against each other and against the CA key: no identity key may be the CA's,
+// Policy and people from their bytes, checked against each other and against the CA keys: no identity key may be the CA's,
 // a node's or a host's.
-Result<Realm> make_realm(const Sources& sources, const ssh::PublicKey& ca, std::string_view policy_name);
+Result<Realm> make_realm(const Sources& sources, const ssh::CaKeys& ca, std::string_view policy_name);
 
 }  // namespace jitwg::signer

@@ -47,17 +47,32 @@ TEST(Realm, ClockRealmAndCaEachTellOnTheirOwn) {
   const doctor::RealmSeen seen = doctor::parse_realm(*answer).value();
   const auto problems = [&](const doctor::RealmSeen& own) {
     std::string names;
-    for (const auto& finding : doctor::check_realm(own, seen, "/f"))
+    for (const auto& finding : doctor::check_realm(own, seen, {"/f", "/f: ca = "}))
       if (finding.level == Level::problem) names += finding.what + " ";
     return names;
   };
   EXPECT_EQ(problems(seen), "");
   EXPECT_EQ(problems({"lab-2", seen.ca, seen.now}), "realm ");
-  EXPECT_EQ(problems({seen.realm, "ssh-ed25519 B", seen.now}), "broker_ca ");
+  EXPECT_EQ(problems({seen.realm, {"ssh-ed25519 B"}, seen.now}), "broker_ca ");
   EXPECT_EQ(problems({seen.realm, seen.ca, seen.now + 31s}), "clock ");
-  EXPECT_EQ(problems({"", "", seen.now}), "");
+  EXPECT_EQ(problems({"", {}, seen.now}), "");
   EXPECT_FALSE(
       doctor::parse_realm(*parse_json(R"({"realm":"x","ca_public_key":"y","now":"today"})", 1000)));
+}
+
+TEST(Realm, BothKeysOfAChangingCaBelongHere) {
+  const auto level = [](std::vector<std::string> own, std::vector<std::string> theirs) {
+    const auto found = doctor::check_realm({"r", std::move(own), {}}, {"r", std::move(theirs), {}},
+                                           {"/f", "/f: ca = "});
+    return std::pair(found.back().level, found.back().remedy);
+  };
+  EXPECT_EQ(level({"new", "old"}, {"old", "new"}).first, Level::ok);
+  EXPECT_EQ(level({"old"}, {"new", "old"}).first, Level::problem);
+  EXPECT_TRUE(level({"old"}, {"new", "old"}).second.starts_with("/f: ca = new"));
+  EXPECT_EQ(level({"old"}, {"old", "new"}).first, Level::warning);
+  EXPECT_EQ(level({"new"}, {"new", "old"}).first, Level::warning);
+  EXPECT_EQ(level({"new", "old"}, {"new"}).first, Level::warning);
+  EXPECT_NE(level({"new", "old"}, {"new"}).second.find("remove /f: ca = old"), std::string::npos);
 }
 
 }  // namespace

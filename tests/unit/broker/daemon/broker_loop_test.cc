@@ -43,7 +43,7 @@ class BrokerLoop : public testing::Test {
       return json::value{{"policy", base64_encode(now->policy_bytes)},
                          {"allowed_signers", base64_encode(now->people_bytes)},
                          {"policy_sha256", now->policy.digest},
-                         {"ca_public_key", now->ca.str()},
+                         {"ca_public_key", now->ca.first().str()},
                          {"now", "2026-03-02T10:00:00Z"}};
     };
     signer_.answers["issue"] = [this](const json::value& question) -> Result<json::value> {

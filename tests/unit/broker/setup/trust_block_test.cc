@@ -29,6 +29,17 @@ TEST(TrustBlock, WhatIsRenderedReadsBack) {
   EXPECT_EQ(render_trust(*trust), block());
 }
 
+TEST(TrustBlock, TwoCaKeysWhileItIsBeingChanged) {
+  const std::string second = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAII9NO/zFY3raEZ3i1OnKI1nPdPdXu8UBy9yzylDMFSoB";
+  const std::string text = with("realm =", "ca = " + second + "\nrealm =");
+  const auto trust = parse_trust(text);
+  ASSERT_TRUE(trust) << trust.error().render();
+  EXPECT_EQ(trust->ca.all().size(), 2u);
+  EXPECT_EQ(trust->ca.all()[1].str(), second);
+  EXPECT_TRUE(render_trust(*trust).find("ca = " + second) != std::string::npos);
+  EXPECT_FALSE(parse_trust(with("realm =", "ca = " + parse_trust(block())->ca.first().str() + "\nrealm =")));
+}
+
 TEST(TrustBlock, MailAroundItDoesNotCount) {
   std::string mailed = "Hello,\nthis = is it:\n\n" + block() + "\n-- \nThe administrator\n";
   for (size_t at = 0; (at = mailed.find('\n', at)) != mailed.npos; at += 3) mailed.insert(at, " \r");

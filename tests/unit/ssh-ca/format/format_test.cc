@@ -8,6 +8,7 @@
 #include "broker/base/encoding.h"
 #include "broker/os/file.h"
 #include "ssh-ca/format/allowed_signers.h"
+#include "ssh-ca/format/ca_keys.h"
 #include "ssh-ca/format/certificate.h"
 #include "ssh-ca/format/sshsig.h"
 #include "ssh-ca/format/wire.h"
@@ -204,6 +205,20 @@ TEST(AllowedSignersFile, RefusesWhatOpenSshWouldLetPass) {
         "alice namespaces=\"jitwg\" " + k1 + "\nbob namespaces=\"jitwg\" " + k1})
     EXPECT_EQ(code(line).substr(0, 19), "bad_allowed_signers") << line;
   EXPECT_NE(code("alice namespaces=\"jitwg\" " + k1 + "\nbob " + k2).find("line 2"), std::string::npos);
+}
+
+TEST(CaKeys, OneOrTwoAndNothingElse) {
+  const std::string a = PrivateKey::generate().public_key().str(), b = PrivateKey::generate().public_key().str(),
+                    c = PrivateKey::generate().public_key().str();
+  const auto both = CaKeys::parse("# old\n" + a + " jitwg-ca\n\n" + b);
+  ASSERT_TRUE(both) << both.error().render();
+  EXPECT_EQ(both->lines(), (std::vector{a, b}));
+  EXPECT_EQ(both->first().str(), a);
+  EXPECT_TRUE(both->contains(*PublicKey::parse(b)));
+  EXPECT_FALSE(both->contains(*PublicKey::parse(c)));
+  for (const std::string& bad : {std::string(), std::string("# none\n"), a + "\n" + b + "\n" + c, a + "\n" + a + " again",
+                                 a + "\nssh-rsa AAAA", a + "\r\n" + b, "cert-authority " + a, a.substr(0, 40)})
+    EXPECT_EQ(CaKeys::parse(bad).error().code, Code::bad_key) << bad;
 }
 
 TEST(AllowedSignersFile, KeysHaveTheirTime) {
