@@ -54,13 +54,13 @@ Result<std::string> read_file(const std::string& path, size_t max_bytes) {
   return read_all(fd, path, max_bytes);
 }
 
-Result<std::string> read_secret_file(const std::string& path, size_t max_bytes) {
+Result<std::string> read_secret_file(const std::string& path, size_t max_bytes, mode_t forbidden) {
   JITWG_ASSIGN(const Fd fd, open_to_read(path, O_NOFOLLOW | kNoWaiting));
   JITWG_ASSIGN(const struct stat st, stat_of(fd, path));
   if (st.st_uid != geteuid() && st.st_uid != 0)
     return fail(Code::unsafe_file, path + " belongs to uid " + std::to_string(st.st_uid),
                 "chown it to the user that runs this program");
-  if ((st.st_mode & 077) != 0)
+  if ((st.st_mode & forbidden) != 0)
     return fail(Code::unsafe_file, path + " may be read or written by others", "chmod 600 " + path);
   return read_all(fd, path, max_bytes);
 }

@@ -18,8 +18,8 @@ Result<std::string> read_file(const std::string& path, size_t max_bytes);
 Result<std::string> read_all(const Fd& fd, const std::string& name, size_t max_bytes);
 
 // As read_file, for secrets: unsafe_file unless it is a regular file of this process' uid (or root's)
-// that nobody else may read or write. Never follows a symlink.
-Result<std::string> read_secret_file(const std::string& path, size_t max_bytes);
+// that nobody else may read or write (`forbidden`: mode bits). Never follows a symlink.
+Result<std::string> read_secret_file(const std::string& path, size_t max_bytes, mode_t forbidden = 077);
 
 // As read_file, for what decides (policy, allowed_signers, CA public key): unsafe_file when group or
 // others may write it.

@@ -1,5 +1,6 @@
 #include <sodium.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "broker/base/limits.h"
 #include "broker/doctor/machine.h"
@@ -14,8 +15,11 @@ namespace {
 
 using namespace jitwg::doctor;
 
+constexpr std::string_view kCredential = "credential:";
+
 Result<ssh::PublicKey> load_ca(const std::string& path) {
   JITWG_ASSIGN(std::string pem, read_file(path, 16 * 1024));
+  if (pem.starts_with("ssh-")) return ssh::PublicKey::parse(std::string_view(pem).substr(0, pem.find('\n')));
   const auto key = ssh::PrivateKey::parse_openssh(pem);
   sodium_memzero(pem.data(), pem.size());
   if (!key) return within(path, key.error());
@@ -30,7 +34,24 @@ Result<Realm> load_realm(const Config& config, const ssh::PublicKey& ca) {
   return make_realm(sources, ca, config.get("policy"));
 }
 
+Finding examine_ca_key(const std::string& place, const User& user) {
+  if (place.starts_with(kCredential))
+    return warning("ca_key", place + ", which only the running unit can read", "systemctl status jitwg-signer names its fingerprint");
+  const auto text = read_file(place, 16 * 1024);
+  if (text && text->starts_with("ssh-")) return examine_trusted("ca_key", place);  // an agent has the other half
+  return examine_path("ca_key", place, user, 0600);
+}
+
+Finding examine_backend(const Config& config) {
+  const std::string& program = config.get("ssh-keygen");
+  if (config.get("backend") == "ssh-keygen" && ::access(program.c_str(), X_OK) != 0)
+    return problem("backend", program + " cannot be run", "apt-get install openssh-client");
+  return ok("backend", config.get("backend"));
+}
+
 Finding examine_rules(const Config& config) {
+  if (config.get("ca-key").starts_with(kCredential))
+    return warning("rules", "not examined without the CA key", "jitwg policy check " + config.get("policy"));
   const auto ca = load_ca(config.get("ca-key"));
   if (!ca) return failed("rules", ca.error(), "jitwg-signer init");
   const auto realm = load_realm(config, *ca);
@@ -60,7 +81,8 @@ Result<void> doctor(const Config& config) {
   const std::string state = config.get("state-dir");
   Findings found = {check_user(user),
                     examine_trusted("configuration", config.get("config")),
-                    examine_path("ca_key", config.get("ca-key"), user, 0600),
+                    examine_ca_key(config.get("ca-key"), user),
+                    examine_backend(config),
                     examine_trusted("policy", config.get("policy")),
                     examine_trusted("allowed_signers", config.get("allowed-signers")),
                     examine_rules(config)};

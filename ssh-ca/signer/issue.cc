@@ -7,6 +7,8 @@
 namespace jitwg::signer {
 namespace {
 
+constexpr size_t kNonceBytes = 32;  // OpenSSH's, and ours
+
 // Random 63 bits: gaps in serials below that make KRLs that OpenSSH cannot read.
 uint64_t random_serial() {
   uint64_t serial = 0;
@@ -25,12 +27,12 @@ std::vector<std::string> extensions_of(const Target& target) {
   return flags;
 }
 
-ssh::Certificate make_certificate(const Permit& permit, const Target& target, const std::vector<Prefix>& addresses,
+ssh::Certificate certificate_for(const Permit& permit, const Target& target, const std::vector<Prefix>& addresses,
                                   const ssh::PublicKey& ca, WallTime now) {
   const std::string id = permit.request.session.str();
   std::string sources;
   for (const Prefix& p : addresses) sources += (sources.empty() ? "" : ",") + p.str();
-  return {random_bytes(32), permit.request.ssh_public_key, random_serial(), "jitwg1:" + id, {"jitwg:" + id},
+  return {"", permit.request.ssh_public_key, random_serial(), "jitwg1:" + id, {"jitwg:" + id},
           now - limits::kBackdate, now + permit.duration, {{"source-address", sources}}, extensions_of(target), ca};
 }
 
@@ -57,21 +59,20 @@ Result<json::value> issue(const Permit& permit, const std::string& gateway_name,
 
   json::value certificate_line = nullptr;
   if (!grant.jump_hosts.empty()) {
-    const ssh::Certificate certificate = make_certificate(permit, target, addresses, backend.public_key(), now);
-    JITWG_ASSIGN(const std::string raw, backend.sign(certificate.to_be_signed()));
-    const std::string blob = ssh::assemble_certificate(certificate, raw);
-    // Second opinion on our own work: what leaves is what the strict parser reads back.
+    ssh::Certificate certificate = certificate_for(permit, target, addresses, backend.public_key(), now);
+    JITWG_ASSIGN(const std::string blob, backend.sign_certificate(certificate));
+    // Second opinion on the backend's work: what leaves is what the strict parser reads back.
     const auto back = ssh::parse_certificate(blob);
-    if (!back || *back != certificate || back->principals.size() != 1 || back->ca != realm.ca)
+    if (back) certificate.nonce = back->nonce;
+    if (!back || *back != certificate || back->principals.size() != 1 || back->nonce.size() != kNonceBytes)
       return fail(Code::bug, "the certificate that was made does not read back as it was meant");
     grant.certificate_sha256 = sha256_hex(blob);
     grant.serial = std::to_string(certificate.serial);
     certificate_line = ssh::render_certificate_line(blob);
   }
   JITWG_ASSIGN(const ssh::SignedDocument document,
-               ssh::sign(render_grant(grant), kGrantNamespace, backend.public_key(),
-                         [&](std::string_view message) { return backend.sign(message); }));
-  const auto back = verify_grant(document, realm.ca, realm.policy.realm);
+               backend.sign_document(render_grant(grant), kGrantNamespace));
+  const auto back = verify_grant(document, backend.public_key(), realm.policy.realm);
   if (!back || *back != grant) return fail(Code::bug, "the grant that was made does not read back as it was meant");
   return json::value{{"certificate", certificate_line}, {"grant", render_document(document)}};
 }

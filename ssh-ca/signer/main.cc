@@ -5,6 +5,7 @@
 #include <sys/signalfd.h>
 
 #include <csignal>
+#include <cstdlib>
 
 #include "broker/audit/event.h"
 #include "broker/base/limits.h"
@@ -21,10 +22,13 @@ namespace {
 const std::vector<Option> kOptions = {
     {"policy", "/etc/jitwg/policy.toml", "policy file"},
     {"allowed-signers", "/etc/jitwg/allowed_signers", "people's keys, OpenSSH's format"},
-    {"ca-key", "/etc/jitwg/ca", "CA private key (ed25519, mode 0600)"},
-    {"backend", "native", "who signs: native"},
+    {"ca-key", "/etc/jitwg/ca", "CA private key (ed25519, mode 0600), or credential:NAME; the public one if an agent holds it"},
+    {"ca-also", "", "public key file of the other CA key, while the CA's key is being changed"},
+    {"backend", "native", "who signs: native, in this process; or ssh-keygen, run for each signature"},
+    {"ssh-keygen", "/usr/bin/ssh-keygen", "backend ssh-keygen: the program"},
+    {"agent-socket", "", "backend ssh-keygen: ssh-agent with the CA key; default $SSH_AUTH_SOCK"},
     {"state-dir", "/var/lib/jitwg/signer", "holds the ledger"},
-    {"runtime-dir", "/run/jitwg", "holds signer.sock, unless it is handed in"},
+    {"runtime-dir", "/run/jitwg", "holds signer.sock, unless it is handed in; and signer/, where ssh-keygen works"},
     {"json", "", "commands: for programs", true, true},
 };
 
@@ -53,14 +57,34 @@ Result<Fd> take_signals() {
   return fd;
 }
 
+Result<std::unique_ptr<CaBackend>> make_backend(const Config& config) {
+  const std::string& which = config.get("backend");
+  if (which == "native") return make_native_backend(config.get("ca-key"));
+  if (which != "ssh-keygen")
+    return fail(Code::bad_config, "backend \"" + which + "\" is unknown", "backend = native, or ssh-keygen");
+  const char* agent = std::getenv("SSH_AUTH_SOCK");
+  const std::string socket = config.has("agent-socket") || agent == nullptr ? config.get("agent-socket") : agent;
+  return make_ssh_keygen_backend(
+      config.get("ca-key"),
+      {.program = config.get("ssh-keygen"), .scratch = config.get("runtime-dir") + "/signer", .agent_socket = socket});
+}
+
+// The key that signs, then the other one of a change.
+Result<ssh::CaKeys> load_ca_keys(const Config& config, const ssh::PublicKey& signs) {
+  if (!config.has("ca-also")) return ssh::CaKeys(signs);
+  JITWG_ASSIGN(const std::string also, read_trusted_file(config.get("ca-also"), 4096));
+  auto keys = ssh::CaKeys::parse(signs.str() + "\n" + also);
+  if (!keys) return within("ca-also " + config.get("ca-also"), keys.error());
+  return keys;
+}
+
 Result<void> run(const Config& config) {
   JITWG_ASSIGN(const Fd signals, take_signals());
   harden();
-  if (config.get("backend") != "native")
-    return fail(Code::bad_config, "backend \"" + config.get("backend") + "\" is unknown", "native is the one there is");
-  JITWG_ASSIGN(auto backend, make_native_backend(config.get("ca-key")));
+  JITWG_ASSIGN(auto backend, make_backend(config));
+  JITWG_ASSIGN(const ssh::CaKeys ca_keys, load_ca_keys(config, backend->public_key()));
   JITWG_ASSIGN(const Sources sources, load_sources(config));
-  JITWG_ASSIGN(Realm realm, make_realm(sources, backend->public_key(), config.get("policy")));
+  JITWG_ASSIGN(Realm realm, make_realm(sources, ca_keys, config.get("policy")));
   JITWG_ASSIGN(Ledger ledger, Ledger::open(config.get("state-dir") + "/ledger"));
   if (ledger.repaired())
     log(Level::warning, "the ledger's last line was torn by a crash; it was never answered and is cut off");

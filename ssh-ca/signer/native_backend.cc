@@ -1,5 +1,4 @@
-#include "broker/os/file.h"
-#include "ssh-ca/format/private_key.h"
+#include "broker/base/encoding.h"
 #include "ssh-ca/signer/backend.h"
 
 namespace jitwg::signer {
@@ -9,7 +8,16 @@ class NativeBackend final : public CaBackend {
  public:
   explicit NativeBackend(ssh::PrivateKey key) : key_(std::move(key)) {}
   const ssh::PublicKey& public_key() const override { return key_.public_key(); }
-  Result<std::string> sign(std::string_view message) override { return key_.sign(message); }
+
+  Result<std::string> sign_certificate(const ssh::Certificate& wanted) override {
+    ssh::Certificate certificate = wanted;
+    certificate.nonce = random_bytes(32);
+    certificate.ca = key_.public_key();
+    return ssh::assemble_certificate(certificate, key_.sign(certificate.to_be_signed()));
+  }
+  Result<ssh::SignedDocument> sign_document(std::string body, std::string_view ns) override {
+    return ssh::sign(std::move(body), ns, key_);
+  }
 
  private:
   ssh::PrivateKey key_;
@@ -17,18 +25,12 @@ class NativeBackend final : public CaBackend {
 
 }  // namespace
 
-Result<std::unique_ptr<CaBackend>> make_native_backend(const std::string& key_file) {
-  constexpr size_t kMost = 16 * 1024;
-  auto pem = read_secret_file(key_file, kMost);
-  if (!pem) {
-    Error error = pem.error();
-    if (error.code == Code::io && error.hint.empty()) error.hint = "make one: ssh-keygen -t ed25519 -N '' -C jitwg-ca -f " + key_file;
-    return within("CA key", std::move(error));
-  }
-  auto key = ssh::PrivateKey::parse_openssh(*pem);
-  sodium_memzero(pem->data(), pem->size());
-  if (!key) return within("CA key " + key_file, key.error());
-  return std::make_unique<NativeBackend>(std::move(*key));
+Result<std::unique_ptr<CaBackend>> make_native_backend(const std::string& place) {
+  JITWG_ASSIGN(CaKey key, load_ca_key(place));
+  if (!key.secret)
+    return fail(Code::bad_config, "CA key " + key.path + " is only the public half",
+                "backend = native wants the private key; backend = ssh-keygen takes one from an agent");
+  return std::make_unique<NativeBackend>(std::move(*key.secret));
 }
 
 }  // namespace jitwg::signer
