@@ -1,5 +1,9 @@
 #include "policy/statement.h"
 
+#include <algorithm>
+#include <array>
+#include <functional>
+
 #include "broker/base/encoding.h"
 #include "broker/base/limits.h"
 #include "broker/base/name.h"
@@ -39,8 +43,37 @@ std::optional<std::string> read_optional_text(JsonObject& reader, std::string_vi
   return reader.take(take_text(key, std::move(*text), true), {});
 }
 
-SessionId read_session(JsonObject& reader) {
-  return reader.take(SessionId::parse(reader.string("session")), kNoSession);
+SessionId read_id(JsonObject& reader, std::string_view key) {
+  return reader.take(SessionId::parse(reader.string(key)), kNoSession);
+}
+
+SessionId read_session(JsonObject& reader) { return read_id(reader, "session"); }
+
+std::string read_name(JsonObject& reader, std::string_view key) {
+  std::string text = reader.string(key);
+  if (reader.ok() && !is_name(text))
+    reader.problem({Code::bad_value, "\"" + std::string(key) + "\" is no plain name", "letters, digits and ._@-"});
+  return text;
+}
+
+WallTime read_time(JsonObject& reader, std::string_view key) { return reader.take(parse_time(reader.string(key)), {}); }
+
+constexpr std::array<std::string_view, 6> kSubjects = {"session", "person", "target", "node", "incident", "all"};
+
+// Exactly one of the kinds in `allowed`.
+Subject read_subject(JsonObject& reader, std::initializer_list<Subject::Kind> allowed) {
+  std::optional<Subject> found;
+  for (const Subject::Kind kind : allowed) {
+    const std::string_view key = kSubjects[static_cast<size_t>(kind)];
+    if (!reader.optional_value(key)) continue;
+    if (found) reader.problem({Code::bad_value, "a " + std::string(key) + " besides a " + found->str(), "one subject a statement"});
+    found = Subject{kind, {}};
+    if (kind == Subject::Kind::all) reader.flag(key);
+    else if (kind == Subject::Kind::session || kind == Subject::Kind::incident) found->name = read_id(reader, key).str();
+    else found->name = read_name(reader, key);
+  }
+  if (!found) reader.problem({Code::bad_value, "it does not say what it is about", "a person, a target, a node, or all"});
+  return found.value_or(Subject{});
 }
 
 Result<Seconds> seconds(std::string_view key, int64_t value) {
@@ -86,7 +119,8 @@ Result<Statement> read_request(JsonObject& r, StatementHead head) {
   RequestStatement s{std::move(head), read_session(r), r.string("target"), read_text(r, "reason"),
                      r.take(seconds("duration", r.integer("duration")), Seconds{}), read_wireguard_key(r),
                      read_ssh_key(r), read_hex(r, "token_sha256", 64), read_optional_text(r, "ticket"),
-                     r.optional_string("incident")};
+                     {}};
+  if (const auto incident = r.optional_string("incident")) s.incident = r.take(SessionId::parse(*incident), kNoSession);
   JITWG_TRY(r.finish());
   if (!is_name(s.target)) return fail(Code::bad_value, "\"target\" is no target's name");
   if (s.duration < limits::kMinDuration)
@@ -109,7 +143,63 @@ Result<Statement> read_decision(JsonObject& r, StatementHead head) {
 }
 
 Result<Statement> read_revoke(JsonObject& r, StatementHead head) {
-  RevokeStatement s{std::move(head), read_session(r), read_text(r, "reason")};
+  using enum Subject::Kind;
+  RevokeStatement s{std::move(head), read_subject(r, {session, person, target, node, incident, all}), read_text(r, "reason")};
+  JITWG_TRY(r.finish());
+  return s;
+}
+
+template <typename Locking>
+Result<Statement> read_lock(JsonObject& r, StatementHead head) {
+  using enum Subject::Kind;
+  Locking s{std::move(head), read_subject(r, {person, target, node, all}), read_text(r, "reason")};
+  JITWG_TRY(r.finish());
+  return s;
+}
+
+Result<Statement> read_incident_open(JsonObject& r, StatementHead head) {
+  IncidentOpenStatement s{std::move(head), read_id(r, "incident"), r.strings("targets"), read_text(r, "reason"), read_time(r, "until")};
+  JITWG_TRY(r.finish());
+  if (s.targets.empty() || s.targets.size() > limits::kIncidentTargets)
+    return fail(Code::bad_value, std::to_string(s.targets.size()) + " targets", "name 1 to " + std::to_string(limits::kIncidentTargets));
+  for (const std::string& target : s.targets)
+    if (!is_name(target.starts_with("label:") ? std::string_view(target).substr(6) : target))
+      return fail(Code::bad_value, "\"targets\" holds \"" + escape_for_terminal(target.substr(0, 80)) + "\"", "a target's name, or label:NAME");
+  if (std::adjacent_find(s.targets.begin(), s.targets.end(), std::greater_equal<>()) != s.targets.end())
+    return fail(Code::bad_value, "\"targets\" are not sorted, or one is there twice");
+  if (s.until <= s.head.at) return fail(Code::bad_value, "it ends before it begins", "\"until\" is after \"at\"");
+  return s;
+}
+
+Result<Statement> read_incident_extend(JsonObject& r, StatementHead head) {
+  IncidentExtendStatement s{std::move(head), read_id(r, "incident"), read_time(r, "until"), read_text(r, "reason")};
+  JITWG_TRY(r.finish());
+  if (s.until <= s.head.at) return fail(Code::bad_value, "its end is past already", "\"until\" is after \"at\"");
+  return s;
+}
+
+Result<Statement> read_incident_close(JsonObject& r, StatementHead head) {
+  IncidentCloseStatement s{std::move(head), read_id(r, "incident"), read_text(r, "reason")};
+  JITWG_TRY(r.finish());
+  return s;
+}
+
+Result<Statement> read_incident_review(JsonObject& r, StatementHead head) {
+  IncidentReviewStatement s{std::move(head), read_id(r, "incident"), read_text(r, "comment")};
+  JITWG_TRY(r.finish());
+  return s;
+}
+
+Result<Statement> read_break_glass(JsonObject& r, StatementHead head) {
+  BreakGlassStatement s{std::move(head), read_session(r), read_hex(r, "request_sha256", 64), {}, {}};
+  if (const json::value* access = r.value("access")) s.access = r.take(parse_access(*access), {});
+  s.reason = read_text(r, "reason");
+  JITWG_TRY(r.finish());
+  return s;
+}
+
+Result<Statement> read_write_off(JsonObject& r, StatementHead head) {
+  WriteOffStatement s{std::move(head), read_session(r), read_name(r, "node"), read_text(r, "reason")};
   JITWG_TRY(r.finish());
   return s;
 }
@@ -132,7 +222,7 @@ void write(json::object& o, const RequestStatement& s) {
   o["ssh_public_key"] = s.ssh_public_key.str();
   o["token_sha256"] = s.token_sha256;
   if (s.ticket) o["ticket"] = *s.ticket;
-  if (s.incident) o["incident"] = *s.incident;
+  if (s.incident) o["incident"] = s.incident->str();
 }
 
 void write(json::object& o, const DecisionStatement& s) {
@@ -144,8 +234,50 @@ void write(json::object& o, const DecisionStatement& s) {
   if (s.comment) o["comment"] = *s.comment;
 }
 
-void write(json::object& o, const RevokeStatement& s) {
+void write(json::object& o, const Subject& what, const std::string& reason) {
+  const std::string_view key = kSubjects[static_cast<size_t>(what.kind)];
+  if (what.kind == Subject::Kind::all) o[key] = true;
+  else o[key] = what.name;
+  o["reason"] = reason;
+}
+
+void write(json::object& o, const RevokeStatement& s) { write(o, s.what, s.reason); }
+void write(json::object& o, const LockStatement& s) { write(o, s.what, s.reason); }
+void write(json::object& o, const UnlockStatement& s) { write(o, s.what, s.reason); }
+
+void write(json::object& o, const IncidentOpenStatement& s) {
+  o["incident"] = s.incident.str();
+  o["targets"] = array_of(s.targets);
+  o["reason"] = s.reason;
+  o["until"] = render_time(s.until);
+}
+
+void write(json::object& o, const IncidentExtendStatement& s) {
+  o["incident"] = s.incident.str();
+  o["until"] = render_time(s.until);
+  o["reason"] = s.reason;
+}
+
+void write(json::object& o, const IncidentCloseStatement& s) {
+  o["incident"] = s.incident.str();
+  o["reason"] = s.reason;
+}
+
+void write(json::object& o, const IncidentReviewStatement& s) {
+  o["incident"] = s.incident.str();
+  o["comment"] = s.comment;
+}
+
+void write(json::object& o, const BreakGlassStatement& s) {
   o["session"] = s.session.str();
+  o["request_sha256"] = s.request_sha256;
+  o["access"] = render_access(s.access);
+  o["reason"] = s.reason;
+}
+
+void write(json::object& o, const WriteOffStatement& s) {
+  o["session"] = s.session.str();
+  o["node"] = s.node;
   o["reason"] = s.reason;
 }
 
@@ -153,6 +285,26 @@ void write(json::object& o, const LoginStatement& s) {
   o["token_sha256"] = s.token_sha256;
   o["read_for"] = s.read_for.count();
 }
+
+// In the order of Statement's alternatives.
+struct Reader {
+  std::string_view type;
+  Result<Statement> (*read)(JsonObject&, StatementHead);
+};
+constexpr std::array<Reader, std::variant_size_v<Statement>> kReaders = {{
+    {"request", read_request},
+    {"decision", read_decision},
+    {"revoke", read_revoke},
+    {"lock", read_lock<LockStatement>},
+    {"unlock", read_lock<UnlockStatement>},
+    {"incident_open", read_incident_open},
+    {"incident_extend", read_incident_extend},
+    {"incident_close", read_incident_close},
+    {"incident_review", read_incident_review},
+    {"break_glass", read_break_glass},
+    {"write_off", read_write_off},
+    {"login", read_login},
+}};
 
 }  // namespace
 
@@ -183,9 +335,22 @@ const StatementHead& head_of(const Statement& statement) {
   return std::visit([](const auto& s) -> const StatementHead& { return s.head; }, statement);
 }
 
-std::string_view type_of(const Statement& statement) {
-  constexpr std::string_view kTypes[] = {"request", "decision", "revoke", "login"};
-  return kTypes[statement.index()];
+std::string_view type_of(const Statement& statement) { return kReaders[statement.index()].type; }
+
+std::optional<SessionId> session_of(const Statement& statement) {
+  return std::visit(
+      [](const auto& s) -> std::optional<SessionId> {
+        if constexpr (requires { s.session; }) return s.session;
+        if constexpr (requires { s.what; })
+          if (s.what.kind == Subject::Kind::session) return *SessionId::parse(s.what.name);
+        return std::nullopt;
+      },
+      statement);
+}
+
+std::string Subject::str() const {
+  const std::string word(kSubjects[static_cast<size_t>(kind)]);
+  return kind == Kind::all ? word : word + " " + name;
 }
 
 Result<Statement> parse_statement(std::string_view body) {
@@ -196,10 +361,8 @@ Result<Statement> parse_statement(std::string_view body) {
   if (reader.ok() && version != 1)
     return fail(Code::unsupported_version, "a statement of version " + std::to_string(version), "this program reads 1");
   StatementHead head = read_head(reader);
-  if (type == "request") return read_request(reader, std::move(head));
-  if (type == "decision") return read_decision(reader, std::move(head));
-  if (type == "revoke") return read_revoke(reader, std::move(head));
-  if (type == "login") return read_login(reader, std::move(head));
+  for (const Reader& one : kReaders)
+    if (one.type == type) return one.read(reader, std::move(head));
   if (!reader.ok()) JITWG_TRY(reader.finish());
   return fail(Code::unknown_type, "a statement of type \"" + escape_for_terminal(type) + "\"");
 }

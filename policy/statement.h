@@ -53,7 +53,7 @@ struct RequestStatement {
   ssh::PublicKey ssh_public_key;
   std::string token_sha256;  // hex
   std::optional<std::string> ticket;
-  std::optional<std::string> incident;
+  std::optional<SessionId> incident;
   bool operator==(const RequestStatement&) const = default;
 };
 
@@ -70,13 +70,85 @@ struct DecisionStatement {
   bool operator==(const DecisionStatement&) const = default;
 };
 
+// What a revoke, a lock or an unlock is about.
+struct Subject {
+  enum class Kind { session, person, target, node, incident, all } kind = Kind::all;
+  std::string name;  // the session's or incident's ID, the person's, target's or node's name; empty for all
+  std::string str() const;  // "person bob", "all"
+  auto operator<=>(const Subject&) const = default;
+};
+
+// Ends what is there now; what is asked for later is not touched. Any subject.
 struct RevokeStatement {
   StatementHead head;
-  SessionId session;
+  Subject what;
   std::string reason;
   bool operator==(const RevokeStatement&) const = default;
 };
 
+// Ends what is there, and nothing new comes, until it is unlocked. A person, a target, a node, or all.
+struct LockStatement {
+  StatementHead head;
+  Subject what;
+  std::string reason;
+  bool operator==(const LockStatement&) const = default;
+};
+struct UnlockStatement {
+  StatementHead head;
+  Subject what;
+  std::string reason;
+  bool operator==(const UnlockStatement&) const = default;
+};
+
+// Opens access by the rules with during = "incident", to what it names, until its hard end.
+struct IncidentOpenStatement {
+  StatementHead head;
+  SessionId incident;                // made like a session's
+  std::vector<std::string> targets;  // names, or "label:x"; sorted, at least one
+  std::string reason;
+  WallTime until;
+  bool operator==(const IncidentOpenStatement&) const = default;
+};
+struct IncidentExtendStatement {
+  StatementHead head;
+  SessionId incident;
+  WallTime until;
+  std::string reason;
+  bool operator==(const IncidentExtendStatement&) const = default;
+};
+struct IncidentCloseStatement {
+  StatementHead head;
+  SessionId incident;
+  std::string reason;
+  bool operator==(const IncidentCloseStatement&) const = default;
+};
+struct IncidentReviewStatement {
+  StatementHead head;
+  SessionId incident;
+  std::string comment;
+  bool operator==(const IncidentReviewStatement&) const = default;
+};
+
+// One of the people who together open a session without the broker: as an approval, with its reason.
+struct BreakGlassStatement {
+  StatementHead head;
+  SessionId session;
+  std::string request_sha256;
+  Access access;
+  std::string reason;
+  bool operator==(const BreakGlassStatement&) const = default;
+};
+
+// A node's evidence about a session will never come.
+struct WriteOffStatement {
+  StatementHead head;
+  SessionId session;
+  std::string node;
+  std::string reason;
+  bool operator==(const WriteOffStatement&) const = default;
+};
+
+// Read access: a bearer token.
 struct LoginStatement {
   StatementHead head;
   std::string token_sha256;
@@ -84,10 +156,14 @@ struct LoginStatement {
   bool operator==(const LoginStatement&) const = default;
 };
 
-using Statement = std::variant<RequestStatement, DecisionStatement, RevokeStatement, LoginStatement>;
+using Statement = std::variant<RequestStatement, DecisionStatement, RevokeStatement, LockStatement, UnlockStatement,
+                               IncidentOpenStatement, IncidentExtendStatement, IncidentCloseStatement, IncidentReviewStatement,
+                               BreakGlassStatement, WriteOffStatement, LoginStatement>;
 
 const StatementHead& head_of(const Statement& statement);
 std::string_view type_of(const Statement& statement);
+// The one session that it is about, if it is.
+std::optional<SessionId> session_of(const Statement& statement);
 
 // bad_json, duplicate_key, unknown_key, bad_value, unknown_type, unsupported_version, too_large.
 Result<Statement> parse_statement(std::string_view body);
@@ -98,8 +174,9 @@ struct VerifiedStatement {
   Statement statement;
   ssh::SignedDocument document;
   std::string digest;  // sha256_hex of the body
+  ssh::SignedBy signed_by;
 };
-// bad_signature, wrong_namespace, unknown_person, stale, wrong_key, wrong_realm, clock (more than 5 min ahead of now), and
+// bad_signature, no_touch, wrong_namespace, unknown_person, stale, wrong_key, wrong_realm, clock (more than 5 min ahead of now), and
 // parse_statement's. How old it may be is the caller's question.
 Result<VerifiedStatement> verify_statement(const ssh::SignedDocument& document, const ssh::AllowedSigners& people,
                                            std::string_view realm, WallTime now);

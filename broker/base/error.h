@@ -29,15 +29,16 @@ enum class Code {
   unsupported_version, unknown_type, unknown_message, bad_policy, bad_allowed_signers, bad_key,
   bad_certificate, bad_signature_format, ambiguous_id,
   // not_found
-  unknown_session, unknown_path,
+  unknown_session, unknown_incident, unknown_path,
   // unauthenticated
   bad_token,
   // denied
-  unknown_person, wrong_key, bad_signature, wrong_namespace, wrong_realm, self_approval, not_approver,
+  unknown_person, wrong_key, bad_signature, no_touch, wrong_namespace, wrong_realm, self_approval, not_approver,
   already_decided, unknown_target, no_rule, denied_by_rule, outside_hours, duration_over_limit,
   not_permitted, scope_changed, approvals_missing, wrong_request, bad_order, stale, clock_behind,
   key_reused, revoked, locked, replay, foreign_certificate, wrong_user, wrong_address, wrong_node,
   not_live, foreign_grant, address_taken, clock, decision_denied, no_incident, untrusted_broker,
+  hardware_key_wanted,
   // conflict
   wrong_state, policy_changed,
   // too_much

@@ -19,6 +19,7 @@ constexpr size_t kReasonCharacters = 1000;       // a paragraph, not a file
 constexpr size_t kNameBytes = 64;                // persons, targets, nodes: fits a unix login and a label
 constexpr size_t kScopeEntries = 64;             // per target: an approver must be able to read it
 constexpr size_t kHostNamesBytes = 4096;         // per target: about a hundred; shares a statement with the scope
+constexpr size_t kIncidentTargets = 64;          // what an incident names; labels for more
 constexpr size_t kOpenRequestsPerPerson = 20;    // a script gone wild stops here
 constexpr size_t kActivationsPerHour = 60;       // per person: bounds what a stolen laptop can mint
 constexpr size_t kDecisions = 16;                // N of N-of-M

@@ -51,6 +51,10 @@ Result<Requested> make_request(const Context& context, const Api& api, const std
   JITWG_ASSIGN(const Seconds duration, check_realm(context, api));
 
   const SessionId id = SessionId::make(context.now());
+  std::optional<SessionId> incident;
+  if (context.has("incident")) {
+    JITWG_ASSIGN(incident, SessionId::parse(context.option("incident")));
+  }
   const SessionFiles files(context.paths().state, id);
   const WireguardKey wireguard = WireguardKey::generate();
   const ssh::PrivateKey ssh_key = ssh::PrivateKey::generate();
@@ -64,7 +68,7 @@ Result<Requested> make_request(const Context& context, const Api& api, const std
                                    .ssh_public_key = ssh_key.public_key(),
                                    .token_sha256 = sha256_hex(token),
                                    .ticket = optional_option(context, "ticket"),
-                                   .incident = optional_option(context, "incident")};
+                                   .incident = incident};
   JITWG_ASSIGN(const ssh::SignedDocument document, sign_statement(context, statement));
   JITWG_TRY(make_directory(context.paths().state, 0700));
   if (auto made = files.create(document, wireguard, ssh_key, hex_encode(token)); !made) {

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "broker/os/fd.h"
+#include "ssh-ca/format/sshsig.h"
 #include "ssh-ca/format/wire.h"
 
 namespace jitwg::cli {
@@ -20,6 +21,7 @@ enum : uint8_t {
   kSignRequest = 13,
   kSignResponse = 14,
 };
+constexpr uint32_t kRsaSha512 = 4;       // a flag; without it RSA keys sign with SHA-1
 constexpr size_t kMaxAnswer = 256 * 1024;  // OpenSSH's own bound
 constexpr timeval kPatience{120, 0};
 
@@ -81,7 +83,7 @@ Result<std::vector<ssh::PublicKey>> Agent::keys() const {
   for (uint32_t i = 0; i < count && reader.ok(); ++i) {
     const std::string_view blob = reader.string();
     reader.string();  // comment
-    if (auto key = ssh::PublicKey::parse_blob(blob)) keys.push_back(std::move(*key));
+    if (auto key = ssh::PublicKey::parse_identity_blob(blob)) keys.push_back(std::move(*key));
   }
   if (!reader.ok()) return no_agent("its list of keys is cut short");
   return keys;
@@ -89,18 +91,17 @@ Result<std::vector<ssh::PublicKey>> Agent::keys() const {
 
 Result<std::string> Agent::sign(const ssh::PublicKey& key, std::string_view message) const {
   ssh::WireWriter question;
-  question.raw(std::string(1, char(kSignRequest))).string(key.blob()).string(message).u32(0);
+  question.raw(std::string(1, char(kSignRequest))).string(key.blob()).string(message)
+      .u32(key.type() == ssh::KeyType::rsa ? kRsaSha512 : 0);
   JITWG_ASSIGN(const std::string answer, ask(question.bytes()));
   ssh::WireReader reader(answer);
   if (reader.u8() != kSignResponse)
     return fail(Code::bad_key, "ssh-agent would not sign with " + key.fingerprint(),
                 "is it locked, or was the use not confirmed?");
   const std::string_view signature = reader.string();
-  ssh::WireReader inner(signature);
-  const std::string_view type = inner.string(), raw = inner.string();
-  if (!reader.ok() || !inner.ok() || type != "ssh-ed25519" || raw.size() != 64)
-    return no_agent("its signature is none of ed25519");
-  return std::string(raw);
+  if (!reader.ok()) return no_agent("its signature is cut short");
+  JITWG_TRY(ssh::verify_raw(key, signature, message));
+  return std::string(signature);
 }
 
 }  // namespace jitwg::cli

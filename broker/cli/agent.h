@@ -1,5 +1,5 @@
-// ssh-agent, as far as signing with plain ed25519 keys needs it (draft-miller-ssh-agent §3.5,
-// §3.6). Certificates and other key types that an agent holds are passed over.
+// ssh-agent, as far as signing statements needs it (draft-miller-ssh-agent §3.5, §3.6). Certificates
+// and key types that nobody may sign with are passed over.
 #pragma once
 
 #include <string>
@@ -15,7 +15,8 @@ class Agent {
   explicit Agent(std::string socket) : socket_(std::move(socket)) {}
 
   Result<std::vector<ssh::PublicKey>> keys() const;
-  // 64 raw bytes. Waits for a person who confirms each use (ssh-add -c), up to two minutes.
+  // As ssh::Signer. Waits for a person who confirms each use (ssh-add -c) or touches the hardware
+  // key, up to two minutes.
   Result<std::string> sign(const ssh::PublicKey& key, std::string_view message) const;
 
  private:

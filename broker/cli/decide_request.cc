@@ -33,7 +33,7 @@ Result<Question> read_question(const Context& context, const Api& api, const Ses
   if (!object.ok()) return from_broker<Question>(tl::unexpected<Error>(object.finish().error()));
   JITWG_ASSIGN(const ssh::SignedDocument document,
                from_broker(parse_document(*request, "request")));
-  JITWG_ASSIGN(const ssh::PublicKey key, from_broker(ssh::verify(document, kStatementNamespace)));
+  JITWG_ASSIGN(const ssh::SignedBy by, from_broker(ssh::verify(document, kStatementNamespace)));
   JITWG_ASSIGN(Statement statement, from_broker(parse_statement(document.body)));
   auto* parsed = std::get_if<RequestStatement>(&statement);
   if (parsed == nullptr || parsed->session != id)
@@ -43,7 +43,7 @@ Result<Question> read_question(const Context& context, const Api& api, const Ses
     return fail(Code::wrong_realm,
                 "the request is of the realm " + parsed->head.realm + ", not " + realm);
   JITWG_ASSIGN(Access resolved, from_broker(parse_access(*access)));
-  return Question{std::move(*parsed), sha256_hex(document.body), key.fingerprint(),
+  return Question{std::move(*parsed), sha256_hex(document.body), by.key.fingerprint(),
                   std::move(resolved)};
 }
 
@@ -64,7 +64,7 @@ std::string describe_question(const Question& q, const std::optional<Seconds>& s
         render_duration(shorter.value_or(q.request.duration)) +
             (shorter ? " (asked for " + render_duration(q.request.duration) + ")" : "")},
        {"ticket", q.request.ticket.value_or("")},
-       {"incident", q.request.incident.value_or("")},
+       {"incident", q.request.incident ? q.request.incident->str() : ""},
        {"reason", q.request.reason}});
 }
 

@@ -13,7 +13,7 @@ Result<int> run_revoke(Context& context) {
   JITWG_ASSIGN(StatementHead head, make_head(context));
   if (!context.confirm("Revoke session " + id.str() + "?"))
     return fail(Code::bad_argument, "nothing was signed");
-  const RevokeStatement revoke{std::move(head), id, reason};
+  const RevokeStatement revoke{std::move(head), {Subject::Kind::session, id.str()}, reason};
   JITWG_ASSIGN(const ssh::SignedDocument document, sign_statement(context, revoke));
   JITWG_ASSIGN(const json::value answer, api.post_statement(document));
   JITWG_ASSIGN(const SessionObject session, parse_session_object(answer));

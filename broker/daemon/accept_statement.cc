@@ -5,15 +5,6 @@
 namespace jitwg::broker {
 namespace {
 
-std::optional<SessionId> session_of(const Statement& statement) {
-  return std::visit(
-      [](const auto& s) -> std::optional<SessionId> {
-        if constexpr (requires { s.session; }) return s.session;
-        return std::nullopt;
-      },
-      statement);
-}
-
 Result<Accepted> answer_again(Change& change, const store::Statement& known,
                               const Statement& statement) {
   Accepted accepted{.refusal = known.refusal};
@@ -65,7 +56,10 @@ Result<Accepted> accept_statement(Change& change, const Rules& rules,
     return decide_request(change, rules, verified);
   if (std::holds_alternative<RevokeStatement>(verified.statement))
     return revoke_session(change, rules, verified);
-  return accept_login(change, verified);
+  if (std::holds_alternative<LoginStatement>(verified.statement))
+    return accept_login(change, verified);
+  return fail(Code::unknown_type,
+              "this broker takes no " + std::string(type_of(verified.statement)));
 }
 
 Result<void> keep_statement(Change& change, const VerifiedStatement& verified,

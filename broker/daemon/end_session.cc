@@ -33,7 +33,9 @@ Result<Accepted> revoke_session(Change& change, const Rules& rules,
                                 const VerifiedStatement& verified) {
   const auto& revoke = std::get<RevokeStatement>(verified.statement);
   const std::string& by = revoke.head.by;
-  JITWG_ASSIGN(store::Session session, change.session(revoke.session));
+  const auto id = session_of(verified.statement);
+  if (!id) return fail(Code::unknown_type, "this broker revokes single sessions");
+  JITWG_ASSIGN(store::Session session, change.session(*id));
   JITWG_ASSIGN(const auto decisions, change.tx.decisions(session.id));
   const bool approved_it = std::ranges::any_of(decisions, [&](const store::Decision& decision) {
     return decision.person == by && decision.choice == Choice::approve;

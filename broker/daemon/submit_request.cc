@@ -18,7 +18,7 @@ Result<void> check_request(Change& change, const Rules& rules, const RequestStat
     return fail(Code::key_reused, "an earlier request carried this WireGuard or SSH key",
                 "every request makes fresh keys");
   if (request.incident)
-    return fail(Code::no_incident, "no incident \"" + *request.incident + "\" is open");
+    return fail(Code::no_incident, "no incident \"" + request.incident->str() + "\" is open");
   JITWG_ASSIGN(const size_t open, change.tx.open_requests(request.head.by));
   if (open >= limits::kOpenRequestsPerPerson)
     return fail(Code::too_many_requests,

@@ -67,17 +67,17 @@ Result<Finding> take_finding(JsonObject& reader) {
 template <typename Document>
 Result<Document> verify(const ssh::SignedDocument& document, std::string_view realm,
                         const NodeKeys& keys, Result<Document> (*parse)(std::string_view)) {
-  JITWG_ASSIGN(const ssh::PublicKey signer, ssh::verify(document, kNodeNamespace));
+  JITWG_ASSIGN(const ssh::SignedBy signer, ssh::verify(document, kNodeNamespace));
   JITWG_ASSIGN(Document parsed, parse(document.body));
   if (parsed.head.realm != realm)
     return fail(Code::wrong_realm,
                 "signed for the realm \"" + escape_for_terminal(parsed.head.realm) + "\"",
                 "check realm in the node's configuration");
   JITWG_ASSIGN(const ssh::PublicKey expected, keys(parsed.head.node));
-  if (signer != expected)
+  if (signer.key != expected)
     return fail(
         Code::wrong_key,
-        "signed by " + signer.fingerprint() + ", which is not the key of " + parsed.head.node,
+        "signed by " + signer.key.fingerprint() + ", which is not the key of " + parsed.head.node,
         "policy names " + expected.fingerprint() + " as its node_key");
   return parsed;
 }

@@ -102,7 +102,7 @@ std::string render_grant(const Grant& g) {
   o["not_before"] = render_time(g.not_before);
   o["not_after"] = render_time(g.not_after);
   o["policy_sha256"] = g.policy_sha256;
-  if (g.incident) o["incident"] = *g.incident;
+  if (g.incident) o["incident"] = g.incident->str();
   o["break_glass"] = g.break_glass;
   if (!g.names.empty()) o["names"] = render_host_names(g.names);
   if (g.nat) o["nat"] = true;
@@ -138,7 +138,10 @@ Result<Grant> parse_grant(std::string_view body) {
   g.not_before = reader.take(parse_time(reader.string("not_before")), {});
   g.not_after = reader.take(parse_time(reader.string("not_after")), {});
   g.policy_sha256 = reader.string("policy_sha256");
-  g.incident = reader.optional_string("incident");
+  if (const auto id = reader.optional_string("incident")) {
+    if (auto incident = SessionId::parse(*id)) g.incident = std::move(*incident);
+    else reader.problem(incident.error());
+  }
   g.break_glass = reader.boolean("break_glass");
   if (const json::value* names = reader.optional_value("names")) g.names = reader.take(parse_host_names(*names), {});
   g.nat = reader.flag("nat");
@@ -148,9 +151,9 @@ Result<Grant> parse_grant(std::string_view body) {
 }
 
 Result<Grant> verify_grant(const ssh::SignedDocument& document, const ssh::CaKeys& ca, std::string_view realm) {
-  JITWG_ASSIGN(const ssh::PublicKey key, ssh::verify(document, kGrantNamespace));
-  if (!ca.contains(key))
-    return fail(Code::foreign_grant, "a grant signed by " + key.fingerprint() + ", which is not this realm's CA",
+  JITWG_ASSIGN(const ssh::SignedBy by, ssh::verify(document, kGrantNamespace));
+  if (!ca.contains(by.key))
+    return fail(Code::foreign_grant, "a grant signed by " + by.key.fingerprint() + ", which is not this realm's CA",
                 "the CA here is " + ca.fingerprints());
   JITWG_ASSIGN(Grant grant, parse_grant(document.body));
   if (grant.realm != realm)

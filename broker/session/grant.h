@@ -49,7 +49,7 @@ struct Grant {
   WallTime not_before;
   WallTime not_after;
   std::string policy_sha256;
-  std::optional<std::string> incident;
+  std::optional<SessionId> incident;
   bool break_glass = false;
   HostNames names = {};  // of addresses in the scope
   bool nat = false;      // the gateway gives its own address to all that the target sees, never to a jump host's SSH

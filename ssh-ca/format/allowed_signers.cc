@@ -58,12 +58,12 @@ Result<AllowedSigner> parse_line(std::string_view line) {
   if (!is_name(person))
     return bad("\"" + escape_for_terminal(person) + "\" is not one plain name",
                "one literal person a line: no pattern, no list");
-  const size_t key_at = line.find(" ssh-", first);
-  if (key_at == std::string_view::npos || key_at == first)
+  // No option that is accepted holds a space.
+  std::string_view options = line.substr(first + 1, line.find(' ', first + 1) - first - 1);
+  if (options.find('=') == std::string_view::npos || first + 1 + options.size() >= line.size())
     return bad("no options before the key", "write: " + person + " namespaces=\"jitwg\" ssh-ed25519 …");
-  std::string_view options = line.substr(first + 1, key_at - first - 1);
 
-  auto key = PublicKey::parse(line.substr(key_at + 1));
+  auto key = PublicKey::parse_identity(line.substr(first + 2 + options.size()));
   if (!key) return bad(key.error().message, key.error().hint);
   AllowedSigner signer{person, std::move(*key), {}, {}};
   bool has_namespace = false;

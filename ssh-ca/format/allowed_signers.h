@@ -1,5 +1,6 @@
 // OpenSSH's allowed_signers (ssh-keygen(1), ALLOWED SIGNERS), read more strictly than OpenSSH does: one literal
 // person per line, namespaces="jitwg" mandatory, no patterns, no lists, no cert-authority, a key listed once.
+// Keys of any KeyType; times in UTC (with Z) only.
 #pragma once
 
 #include <map>

@@ -21,6 +21,11 @@ tl::unexpected<Error> bad(std::string why) {
 
 }  // namespace
 
+std::string ed25519_signature(std::string_view raw64) {
+  JITWG_CHECK(raw64.size() == 64);
+  return WireWriter().string("ssh-ed25519").string(raw64).bytes();
+}
+
 PrivateKey PrivateKey::generate() {
   Secret<64> secret;
   unsigned char pub[32];

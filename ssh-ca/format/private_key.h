@@ -31,8 +31,9 @@ class PrivateKey {
   PublicKey public_;
 };
 
-// Something that can sign raw bytes with one ed25519 key: a PrivateKey, an ssh-agent, a CA backend.
-// Returns the 64 raw bytes.
+// Something that can sign raw bytes with one key: a PrivateKey, an ssh-agent, a CA backend. Returns a signature in SSH's
+// own form (RFC 4253 §6.6: the algorithm's name, then what that makes).
 using Signer = std::function<Result<std::string>(std::string_view message)>;
+std::string ed25519_signature(std::string_view raw64);  // that form of it
 
 }  // namespace jitwg::ssh

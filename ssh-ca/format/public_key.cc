@@ -2,55 +2,138 @@
 
 #include <sodium.h>
 
+#include <array>
+
 #include "broker/base/encoding.h"
+#include "ssh-ca/format/key_fields.h"
+#include "ssh-ca/format/openssl_verify.h"
 #include "ssh-ca/format/wire.h"
 
 namespace jitwg::ssh {
 namespace {
 
-constexpr std::string_view kEd25519 = "ssh-ed25519";
+constexpr std::array<std::string_view, 5> kTypes = {"ssh-ed25519", "sk-ssh-ed25519@openssh.com", "ecdsa-sha2-nistp256",
+                                                    "sk-ecdsa-sha2-nistp256@openssh.com", "ssh-rsa"};
+constexpr size_t kLeastRsaBits = 3072, kMostRsaBits = 8192;
 
 const unsigned char* bytes_of(std::string_view s) {
   return reinterpret_cast<const unsigned char*>(s.data());
 }
 
-}  // namespace
+tl::unexpected<Error> other_type(std::string_view type, bool identity) {
+  const std::string quoted = "\"" + escape_for_terminal(type.substr(0, 60)) + "\"";
+  if (type.ends_with("-cert-v01@openssh.com"))
+    return fail(Code::bad_key, quoted + " is a certificate, not a key", "give the plain public key it was made for");
+  if (type == "ssh-dss" || type.starts_with("ecdsa-sha2-"))
+    return fail(Code::bad_key, "keys of type " + quoted + " are not accepted", "make one with: ssh-keygen -t ed25519");
+  return fail(Code::bad_key, "keys of type " + quoted + " are not accepted" + (identity ? "" : " here"),
+              "make one with: ssh-keygen -t ed25519");
+}
 
-Result<PublicKey> PublicKey::parse(std::string_view text) {
+size_t bits_of(std::string_view number) {
+  size_t bits = number.size() * 8;
+  for (auto top = static_cast<uint8_t>(number.front()); (top & 0x80) == 0; top = static_cast<uint8_t>(top << 1)) --bits;
+  return bits;
+}
+
+Result<std::string> decode_text(std::string_view text) {
   const size_t space = text.find(' ');
-  const std::string_view type = text.substr(0, space);
-  if (space == std::string_view::npos)
+  if (space == std::string_view::npos || space == 0)
     return fail(Code::bad_key, "not a public key", "paste the one line of the .pub file");
-  if (type != kEd25519)
-    return fail(Code::bad_key, "keys of type \"" + escape_for_terminal(type.substr(0, 60)) + "\" are not accepted",
-                "make one with: ssh-keygen -t ed25519");
+  const std::string_view type = text.substr(0, space);
   std::string_view rest = text.substr(space + 1);
   rest = rest.substr(0, rest.find(' '));
-  const auto blob = base64_decode(rest);
+  if (std::find(kTypes.begin(), kTypes.end(), type) == kTypes.end()) return other_type(type, true);
+  auto blob = base64_decode(rest);
   if (!blob) return fail(Code::bad_key, "the key's base64 is damaged");
-  return parse_blob(*blob);
+  if (WireReader(*blob).string() != type) return fail(Code::bad_key, "the key is of another type than the word before it");
+  return std::move(*blob);
+}
+
+}  // namespace
+
+std::string_view name(KeyType type) { return kTypes[static_cast<size_t>(type)]; }
+
+std::string_view positive_mpint(std::string_view bytes) {
+  if (bytes.empty() || (bytes.front() & 0x80) != 0) return {};
+  if (bytes.front() != 0) return bytes;
+  bytes.remove_prefix(1);
+  return bytes.empty() || (bytes.front() & 0x80) == 0 ? std::string_view() : bytes;
+}
+
+Result<KeyFields> parse_key_fields(std::string_view blob) {
+  WireReader reader(blob);
+  const std::string_view word = reader.string();
+  if (!reader.ok()) return fail(Code::bad_key, "a key blob is cut short");
+  const auto found = std::find(kTypes.begin(), kTypes.end(), word);
+  if (found == kTypes.end()) return other_type(word, true);
+  const auto bad = [&](std::string_view why) { return fail(Code::bad_key, std::string(word) + " key: " + std::string(why)); };
+  KeyFields key{static_cast<KeyType>(found - kTypes.begin()), {}, {}, {}, {}};
+  switch (key.type) {
+    case KeyType::ed25519:
+    case KeyType::sk_ed25519:
+      key.point = reader.string();
+      if (key.point.size() != 32) return bad("of the wrong length");
+      if (is_weak_ed25519(key.point)) return bad("no proper point");
+      break;
+    case KeyType::ecdsa_p256:
+    case KeyType::sk_ecdsa_p256:
+      if (reader.string() != "nistp256") return bad("of another curve");
+      key.point = reader.string();
+      if (key.point.size() != 65 || key.point.front() != 0x04) return bad("its point is not in the uncompressed form");
+      break;
+    case KeyType::rsa:
+      key.e = positive_mpint(reader.string());
+      key.n = positive_mpint(reader.string());
+      if (key.e.empty() || key.n.empty()) return bad("a number that is not positive, or not in its shortest form");
+      if (key.e.size() > 8 || (key.e.back() & 1) == 0 || key.e == std::string_view("\x01")) return bad("its exponent is off");
+      if (bits_of(key.n) < kLeastRsaBits || bits_of(key.n) > kMostRsaBits)
+        return fail(Code::bad_key, "an RSA key of " + std::to_string(bits_of(key.n)) + " bits",
+                    "3072 to 8192 are accepted; better: ssh-keygen -t ed25519");
+      if ((key.n.back() & 1) == 0) return bad("its modulus is even");
+      break;
+  }
+  if (key.type == KeyType::sk_ed25519 || key.type == KeyType::sk_ecdsa_p256) {
+    key.application = reader.string();
+    if (!key.application.starts_with("ssh:")) return bad("made for something else than SSH");
+  }
+  if (!reader.ok() || !reader.at_end()) return bad("cut short or too long");
+  return key;
+}
+
+Result<PublicKey> PublicKey::parse_identity_blob(std::string_view blob) {
+  JITWG_ASSIGN(const KeyFields fields, parse_key_fields(blob));
+  if (fields.type != KeyType::ed25519 && fields.type != KeyType::sk_ed25519) JITWG_TRY(check_openssl_key(fields));
+  return PublicKey(fields.type, std::string(blob));
 }
 
 Result<PublicKey> PublicKey::parse_blob(std::string_view blob) {
-  WireReader reader(blob);
-  const std::string_view type = reader.string();
-  if (!reader.ok()) return fail(Code::bad_key, "a key blob is cut short");
-  if (type != kEd25519)
-    return fail(Code::bad_key, "keys of type \"" + escape_for_terminal(type.substr(0, 60)) + "\" are not accepted",
-                "make one with: ssh-keygen -t ed25519");
-  const std::string_view key = reader.string();
-  if (!reader.ok() || key.size() != 32 || !reader.at_end())
-    return fail(Code::bad_key, "an ed25519 key of the wrong length");
-  if (is_weak_ed25519(key)) return fail(Code::bad_key, "an ed25519 key that is no proper point");
-  return PublicKey(std::string(blob));
+  JITWG_ASSIGN(PublicKey key, parse_identity_blob(blob));
+  if (key.type_ != KeyType::ed25519) return other_type(jitwg::ssh::name(key.type_), false);
+  return key;
+}
+
+Result<PublicKey> PublicKey::parse_identity(std::string_view text) {
+  JITWG_ASSIGN(const std::string blob, decode_text(text));
+  return parse_identity_blob(blob);
+}
+
+Result<PublicKey> PublicKey::parse(std::string_view text) {
+  JITWG_ASSIGN(const std::string blob, decode_text(text));
+  return parse_blob(blob);
 }
 
 PublicKey PublicKey::from_ed25519(std::string_view key32) {
   JITWG_CHECK(key32.size() == 32);
-  return PublicKey(WireWriter().string(kEd25519).string(key32).bytes());
+  return PublicKey(KeyType::ed25519, WireWriter().string(kTypes[0]).string(key32).bytes());
 }
 
-std::string PublicKey::str() const { return std::string(kEd25519) + " " + base64_encode(blob_); }
+std::string_view PublicKey::ed25519() const {
+  JITWG_CHECK(type_ == KeyType::ed25519);
+  return std::string_view(blob_).substr(blob_.size() - 32);
+}
+
+std::string PublicKey::str() const { return std::string(jitwg::ssh::name(type_)) + " " + base64_encode(blob_); }
 
 std::string PublicKey::fingerprint() const {
   std::string text = base64_encode(sha256(blob_));

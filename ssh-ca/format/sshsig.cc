@@ -56,32 +56,20 @@ Result<Signature> parse_signature(std::string_view armoured) {
   if (!reader.ok() || !reader.at_end()) return bad("it is cut short or too long");
   if (!reserved.empty()) return bad("its reserved field is used");
   if (algorithm != "sha512" && algorithm != "sha256") return bad("its hash is neither sha512 nor sha256");
-  JITWG_ASSIGN(PublicKey key, PublicKey::parse_blob(key_blob));
-  WireReader raw(inner);
-  const std::string_view type = raw.string(), bytes = raw.string();
-  if (!raw.ok() || !raw.at_end() || type != "ssh-ed25519" || bytes.size() != 64)
-    return bad("its ed25519 signature has the wrong form");
-  return Signature{std::move(key), std::string(ns), std::string(algorithm), std::string(bytes)};
+  JITWG_ASSIGN(PublicKey key, PublicKey::parse_identity_blob(key_blob));
+  return Signature{std::move(key), std::string(ns), std::string(algorithm), std::string(inner)};
 }
 
-Result<PublicKey> verify(const SignedDocument& document, std::string_view ns) {
+Result<SignedBy> verify(const SignedDocument& document, std::string_view ns) {
   JITWG_ASSIGN(const Signature signature, parse_signature(document.signature));
   if (signature.ns != ns)
     return fail(Code::wrong_namespace, "signed for the namespace \"" + escape_for_terminal(signature.ns) +
                                            "\", not \"" + std::string(ns) + "\"");
-  const std::string blob = signed_blob(document.body, ns, signature.hash_algorithm);
-  if (crypto_sign_verify_detached(reinterpret_cast<const unsigned char*>(signature.raw.data()),
-                                  reinterpret_cast<const unsigned char*>(blob.data()), blob.size(),
-                                  reinterpret_cast<const unsigned char*>(signature.key.ed25519().data())) != 0)
-    return fail(Code::bad_signature, "the signature does not fit the bytes",
-                "they were altered after signing, or belong to another document");
-  return signature.key;
+  return verify_raw(signature.key, signature.raw, signed_blob(document.body, ns, signature.hash_algorithm));
 }
 
 Result<SignedDocument> sign(std::string body, std::string_view ns, const PublicKey& key, const Signer& signer) {
-  JITWG_ASSIGN(const std::string raw, signer(signed_blob(body, ns, "sha512")));
-  JITWG_CHECK(raw.size() == 64);
-  const std::string inner = WireWriter().string("ssh-ed25519").string(raw).bytes();
+  JITWG_ASSIGN(const std::string inner, signer(signed_blob(body, ns, "sha512")));
   const std::string blob = WireWriter().raw(kMagic).u32(1).string(key.blob()).string(ns).string("")
                                .string("sha512").string(inner).bytes();
   return SignedDocument{std::move(body), armour(blob)};
@@ -89,7 +77,7 @@ Result<SignedDocument> sign(std::string body, std::string_view ns, const PublicK
 
 SignedDocument sign(std::string body, std::string_view ns, const PrivateKey& key) {
   return *sign(std::move(body), ns, key.public_key(),
-               [&](std::string_view m) -> Result<std::string> { return key.sign(m); });
+               [&](std::string_view m) -> Result<std::string> { return ed25519_signature(key.sign(m)); });
 }
 
 }  // namespace jitwg::ssh

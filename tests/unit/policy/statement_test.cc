@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "broker/base/encoding.h"
 #include "policy/statement.h"
 
@@ -30,12 +32,54 @@ TEST(Statement, EveryKindComesBackAsItWas) {
   const RequestStatement r = request();
   const StatementHead head{"lab-1", "carol", kNow, std::string(32, 'c')};
   const Access access{*parse_scope({"tcp 10.60.10.20:5432"}), "alice", {"gw1"}, {"jump1"}, {{"db1", *IpAddress::parse("10.60.10.20")}}, true};
-  for (const Statement& s : {Statement(r), Statement(DecisionStatement{head, r.session, std::string(64, 'd'), Choice::deny, access, Seconds(60), "no"}),
-                             Statement(RevokeStatement{head, r.session, "done"}), Statement(LoginStatement{head, std::string(64, 'e'), Seconds(60)})}) {
+  using enum Subject::Kind;
+  const std::string id = r.session.str();
+  std::vector<Statement> every = {
+      r, DecisionStatement{head, r.session, std::string(64, 'd'), Choice::deny, access, Seconds(60), "no"},
+      IncidentOpenStatement{head, r.session, {"db-prod", "label:prod"}, "down", kNow + Seconds(600)},
+      IncidentExtendStatement{head, r.session, kNow + Seconds(900), "still down"}, IncidentCloseStatement{head, r.session, "up"},
+      IncidentReviewStatement{head, r.session, "all well"}, BreakGlassStatement{head, r.session, std::string(64, 'd'), access, "no broker"},
+      WriteOffStatement{head, r.session, "gw1", "burnt"}, LoginStatement{head, std::string(64, 'e'), Seconds(60)}};
+  for (const Subject& what : {Subject{session, id}, Subject{person, "bob"}, Subject{target, "db"}, Subject{node, "gw1"}, Subject{incident, id}, Subject{}}) {
+    every.push_back(RevokeStatement{head, what, "done"});
+    if (what.kind == session || what.kind == incident) continue;
+    every.push_back(LockStatement{head, what, "stolen"});
+    every.push_back(UnlockStatement{head, what, "found"});
+  }
+  std::set<std::string_view> kinds;
+  for (const Statement& s : every) {
+    kinds.insert(type_of(s));
     const auto back = parse_statement(render_statement(s));
     ASSERT_TRUE(back) << back.error().render();
     EXPECT_EQ(*back, s);
   }
+  EXPECT_EQ(kinds.size(), std::variant_size_v<Statement>);
+}
+
+TEST(Statement, SubjectsAndIncidentsAreOneThing) {
+  using enum Subject::Kind;
+  const StatementHead head{"lab-1", "carol", kNow, std::string(32, 'c')};
+  const auto code = [](const std::string& body) {
+    const auto s = parse_statement(body);
+    return s ? std::string_view("ok") : name(s.error().code);
+  };
+  const std::string lock = render_statement(LockStatement{head, {person, "bob"}, "stolen"});
+  EXPECT_EQ(code(lock), "ok");
+  EXPECT_EQ(code(replaced(lock, "\"person\":\"bob\",", "")), "bad_value");
+  EXPECT_EQ(code(replaced(lock, "\"person\":\"bob\",", "\"person\":\"bob\",\"target\":\"db\",")), "bad_value");
+  EXPECT_EQ(code(replaced(lock, "\"person\":\"bob\",", "\"all\":false,")), "bad_value");
+  EXPECT_EQ(code(replaced(lock, "\"person\":\"bob\",", "\"all\":true,")), "ok");
+  EXPECT_EQ(code(replaced(lock, "\"bob\"", "\"b\u006fb\"")), "ok");
+  EXPECT_EQ(code(replaced(lock, "\"bob\"", "\"bob,eve\"")), "bad_value");
+  EXPECT_EQ(code(replaced(lock, "\"bob\"", "\"b\u043eb\"")), "bad_value");  // a Cyrillic o
+  EXPECT_EQ(code(replaced(lock, "\"person\":\"bob\"", "\"session\":\"019b0000-0000-7000-8000-000000000001\"")), "unknown_key");
+  const std::string open = render_statement(IncidentOpenStatement{head, SessionId::make(kNow), {"db", "label:prod"}, "down", kNow + Seconds(600)});
+  EXPECT_EQ(code(open), "ok");
+  EXPECT_EQ(code(replaced(open, "[\"db\",\"label:prod\"]", "[]")), "bad_value");
+  EXPECT_EQ(code(replaced(open, "[\"db\",\"label:prod\"]", "[\"label:prod\",\"db\"]")), "bad_value");
+  EXPECT_EQ(code(replaced(open, "[\"db\",\"label:prod\"]", "[\"db\",\"db\"]")), "bad_value");
+  EXPECT_EQ(code(replaced(open, "label:prod", "label:")), "bad_value");
+  EXPECT_EQ(code(replaced(open, "\"until\":\"" + render_time(kNow + Seconds(600)), "\"until\":\"" + render_time(kNow))), "bad_value");
 }
 
 TEST(Statement, DamagedOnesAreRefusedByName) {

@@ -39,7 +39,7 @@ TEST(Verify, RefusesAGrantAboutSomethingElse) {
   EXPECT_EQ(with([](Sample& s) { s.grant.person = "bob"; }), "foreign_grant");
   EXPECT_EQ(with([](Sample& s) { s.grant.target = "db-test"; }), "foreign_grant");
   EXPECT_EQ(with([](Sample& s) { s.grant.wg_public_key = wg_key('\7'); }), "foreign_grant");
-  EXPECT_EQ(with([](Sample& s) { s.grant.incident = "INC-1"; }), "foreign_grant");
+  EXPECT_EQ(with([](Sample& s) { s.grant.incident = SessionId::make(s.grant.not_before); }), "foreign_grant");
   EXPECT_EQ(with([](Sample& s) { s.grant.break_glass = true; }), "foreign_grant");
   EXPECT_EQ(with([](Sample& s) { s.grant.realm = "lab-2"; }), "wrong_realm");
   EXPECT_EQ(with([](Sample& s) { s.request.duration = Seconds(5399); }), "foreign_grant");

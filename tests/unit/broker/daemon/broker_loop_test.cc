@@ -309,7 +309,7 @@ TEST_F(BrokerLoop, RevokedWhileTheSignerThinksOpensNothing) {
   std::optional<Result<store::Session>> opened;
   spawn(broker_->activate(id), opened);
   run_until([&] { return thinking; });
-  ASSERT_TRUE(post("carol", RevokeStatement{realm_.head("carol", clock_.time), id, "stop"}));
+  ASSERT_TRUE(post("carol", RevokeStatement{realm_.head("carol", clock_.time), {Subject::Kind::session, id.str()}, "stop"}));
   run_until([&] { return opened.has_value(); });
   EXPECT_EQ(opened->error().code, Code::session_ended);
   answer.cancel();
@@ -358,7 +358,7 @@ TEST_F(BrokerLoop, AnOpeningWithAGrantIsFinished) {
 
 TEST_F(BrokerLoop, ARevokeIsToldToTheSignerUntilItHears) {
   const SessionId id = approved();
-  ASSERT_TRUE(post("carol", RevokeStatement{realm_.head("carol", clock_.time), id, "stop"}));
+  ASSERT_TRUE(post("carol", RevokeStatement{realm_.head("carol", clock_.time), {Subject::Kind::session, id.str()}, "stop"}));
   const auto apply = std::exchange(signer_.answers["apply"], [](const json::value&) { return fail(Code::signer_unavailable, "away"); });
   wait(broker_->tell_signer());
   wait(broker_->tell_signer());
@@ -371,7 +371,7 @@ TEST_F(BrokerLoop, ARevokeIsToldToTheSignerUntilItHears) {
 
 TEST_F(BrokerLoop, ARevokeIsNotLostToTheSignersWrongClock) {
   const SessionId id = approved();
-  ASSERT_TRUE(post("carol", RevokeStatement{realm_.head("carol", clock_.time), id, "stop"}));
+  ASSERT_TRUE(post("carol", RevokeStatement{realm_.head("carol", clock_.time), {Subject::Kind::session, id.str()}, "stop"}));
   const auto apply = std::exchange(signer_.answers["apply"], [](const json::value&) { return fail(Code::clock, "it is only 1970 here"); });
   wait(broker_->tell_signer());
   signer_.answers["apply"] = apply;
@@ -390,7 +390,7 @@ TEST_F(BrokerLoop, NothingIsIssuedOnceARevokeIsOnItsWayToTheSigner) {
     return fail(Code::policy_changed, "fetch it again");
   };
   const RulesPtr rules = *broker_->rules();
-  const auto revoke = *verify_statement(realm_.sign("carol", RevokeStatement{realm_.head("carol", clock_.time), id, "stop"}),
+  const auto revoke = *verify_statement(realm_.sign("carol", RevokeStatement{realm_.head("carol", clock_.time), {Subject::Kind::session, id.str()}, "stop"}),
                                         rules->people, "lab-1", clock_.time);
   signer_.before_answer = [&](const std::string& op) -> asio::awaitable<void> {
     if (op != "issue") co_return;

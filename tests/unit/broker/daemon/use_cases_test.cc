@@ -61,7 +61,7 @@ class UseCases : public testing::Test {
   DecisionStatement decision(const std::string& by, const RequestStatement& about) {
     return realm_.decision(by, about, clock_.now());
   }
-  RevokeStatement revoke(const std::string& by, const SessionId& id) { return {realm_.head(by, clock_.now()), id, "enough"}; }
+  RevokeStatement revoke(const std::string& by, const SessionId& id) { return {realm_.head(by, clock_.now()), {Subject::Kind::session, id.str()}, "enough"}; }
 
   store::Session read(const SessionId& id) {
     return *act<store::Session>([&](Change& change) { return change.session(id); });
@@ -206,7 +206,7 @@ TEST_F(UseCases, WhatPolicyDeniesIsStoredVisibleAndRefusedAgain) {
 
 TEST_F(UseCases, ARequestThatNamesAnIncidentNeedsAnOpenOne) {
   RequestStatement asked = request();
-  asked.incident = "INC-9";
+  asked.incident = SessionId::make(clock_.now());
   EXPECT_EQ(refused("alice", asked), Code::no_incident);
 }
 

@@ -111,7 +111,7 @@ TEST_F(SignerTest, RequestsItDoesNotBelieve) {
   EXPECT_EQ(with_request([](auto& r) { r.head.at = kNow + Seconds(301); }), "clock");
   EXPECT_EQ(with_request([](auto& r) { r.head.by = "dave"; }), "denied_by_rule");
   EXPECT_EQ(with_request([](auto& r) { r.head.by = "erin"; }), "no_rule");
-  EXPECT_EQ(with_request([](auto& r) { r.incident = "019b0000-0000-7000-8000-000000000001"; }), "no_incident");
+  EXPECT_EQ(with_request([](auto& r) { r.incident = *SessionId::parse("019b0000-0000-7000-8000-000000000001"); }), "no_incident");
   EXPECT_EQ(with_request([&](auto& r) { r.ssh_public_key = w.people.at("bob").public_key(); }), "key_reused");
   EXPECT_EQ(with_request([&](auto& r) { r.ssh_public_key = w.ca.public_key(); }), "key_reused");
   const auto realm = w.realm();
@@ -172,7 +172,7 @@ TEST_F(SignerTest, RevokedSessionsGetNothing) {
   const auto doc = w.sign(r);
   const auto question = w.issue(doc, {w.sign(w.decision(doc))});
   const auto apply = [&](const std::string& who) {
-    return ask({{"op", "apply"}, {"statement", render_document(w.sign(RevokeStatement{w.head(who, kNow), r.session, "stop"}))}});
+    return ask({{"op", "apply"}, {"statement", render_document(w.sign(RevokeStatement{w.head(who, kNow), {Subject::Kind::session, r.session.str()}, "stop"}))}});
   };
   EXPECT_EQ(apply("erin"), "unknown_session");
   EXPECT_EQ(ask(question), "ok");
@@ -182,7 +182,7 @@ TEST_F(SignerTest, RevokedSessionsGetNothing) {
 
   const RequestStatement second = w.request();
   const auto second_doc = w.sign(second);
-  EXPECT_EQ(ask({{"op", "apply"}, {"statement", render_document(w.sign(RevokeStatement{w.head("carol", kNow), second.session, "stop"}))}}), "ok");
+  EXPECT_EQ(ask({{"op", "apply"}, {"statement", render_document(w.sign(RevokeStatement{w.head("carol", kNow), {Subject::Kind::session, second.session.str()}, "stop"}))}}), "ok");
   EXPECT_EQ(ask(w.issue(second_doc, {w.sign(w.decision(second_doc))})), "revoked");
   ASSERT_TRUE(signer.sync());
   { Signer closed = std::move(signer); }
