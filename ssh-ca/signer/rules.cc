@@ -4,6 +4,7 @@
 
 #include "broker/base/encoding.h"
 #include "broker/base/limits.h"
+#include "policy/incident.h"
 
 namespace jitwg::signer {
 namespace {
@@ -28,18 +29,20 @@ Result<void> check_keys_are_new(const RequestStatement& request, const Realm& re
   return {};
 }
 
-Result<void> check_nonce(const VerifiedStatement& verified, const Memory& memory) {
-  const std::string* digest = memory.nonce_digest(head_of(verified.statement).nonce);
-  if (digest && *digest != verified.digest)
-    return fail(Code::replay, "this nonce was used by another statement", "sign a new statement");
-  return {};
+Result<void> check_keys(KeyDemand wanted, const VerifiedStatement& verified, const std::string& rule) {
+  const ssh::SignedBy& by = verified.signed_by;
+  if (wanted == KeyDemand::any || (by.key.is_hardware() && (wanted == KeyDemand::sk || by.user_verified))) return {};
+  return fail(Code::hardware_key_wanted,
+              "the rule \"" + rule + "\" wants " +
+                  (wanted == KeyDemand::sk ? "signatures by hardware keys" : "hardware keys that ask for a PIN or a finger") + ", " +
+                  head_of(verified.statement).by + " signed with " + by.key.fingerprint() + " (" + std::string(name(by.key.type())) + ")",
+              wanted == KeyDemand::sk ? "ssh-keygen -t ed25519-sk makes one" : "ssh-keygen -t ed25519-sk -O verify-required makes one");
 }
 
 // One decision against the request and against what policy says now.
 Result<DecisionStatement> check_decision(const ssh::SignedDocument& document, const VerifiedStatement& request,
                                          const Verdict& verdict, const Realm& realm, const Memory& memory, WallTime now) {
-  JITWG_ASSIGN(const VerifiedStatement verified, verify_statement(document, realm.people, realm.policy.realm, now));
-  JITWG_TRY(check_nonce(verified, memory));
+  JITWG_ASSIGN(const VerifiedStatement verified, verify_here(document, realm, memory, now));
   const auto* decision = std::get_if<DecisionStatement>(&verified.statement);
   if (!decision) return fail(Code::unknown_type, "a " + std::string(type_of(verified.statement)) + " in place of a decision");
   const auto& asked = std::get<RequestStatement>(request.statement);
@@ -58,10 +61,48 @@ Result<DecisionStatement> check_decision(const ssh::SignedDocument& document, co
   if (decision->access != verdict.access)
     return fail(Code::scope_changed, "policy resolves to other access than " + decision->head.by + " approved",
                 "ask and approve again");
+  JITWG_TRY(check_keys(verdict.keys, verified, verdict.rule));
   return *decision;
 }
 
+// The incident that a request names, open and about its target.
+Result<const Incident*> find_incident(const RequestStatement& request, const Realm& realm, const Memory& memory, WallTime now) {
+  const Incident* incident = memory.incident(*request.incident);
+  const std::string which = "incident " + request.incident->str();
+  if (!incident) return fail(Code::no_incident, "there is no " + which, "open it: jitwg incident open");
+  if (incident->closed) return fail(Code::no_incident, which + " is closed");
+  if (now + limits::kMinDuration > incident->until)
+    return fail(Code::no_incident, which + " ended at " + render_time(incident->until), "extend it: jitwg incident extend");
+  if (!incident_covers(realm.policy, incident->targets, request.target))
+    return fail(Code::no_incident, which + " is not about " + request.target);
+  return incident;
+}
+
+// A locked jump host is left out as long as another one remains: less than was approved, never more.
+Result<Access> without_locked(const Access& access, const RequestStatement& request, const Realm& realm, const Memory& memory) {
+  Target target = realm.policy.targets.at(request.target);
+  Result<void> locked;
+  std::erase_if(target.jump_hosts, [&](const std::string& host) {
+    const auto free = memory.check_not_locked({Subject::Kind::node, host});
+    if (!free) locked = free;
+    return !free;
+  });
+  if (locked) return access;
+  if (target.jump_hosts.empty()) return tl::unexpected<Error>(locked.error());
+  return resolve(realm.policy, target, request.head.by);
+}
+
 }  // namespace
+
+Result<VerifiedStatement> verify_here(const ssh::SignedDocument& document, const Realm& realm, const Memory& memory, WallTime now) {
+  JITWG_ASSIGN(VerifiedStatement verified, verify_statement(document, realm.people, realm.policy.realm, now));
+  const StatementHead& head = head_of(verified.statement);
+  const std::string* digest = memory.nonce_digest(head.nonce);
+  if (digest && *digest != verified.digest)
+    return fail(Code::replay, "this nonce was used by another statement", "sign a new statement");
+  JITWG_TRY(memory.check_not_locked({Subject::Kind::person, head.by}));
+  return verified;
+}
 
 std::string digest_of(const IssueQuestion& question) {
   std::string all = sha256_hex(question.request.body) + sha256_hex(question.request.signature);
@@ -70,28 +111,54 @@ std::string digest_of(const IssueQuestion& question) {
   return sha256_hex(all + question.gateway);
 }
 
+Result<void> check_reissue(const SessionId& id, const Issued& issued, const Memory& memory) {
+  using enum Subject::Kind;
+  std::vector<Subject> about = {{session, id.str()}, {person, issued.person}, {target, issued.target}, {all, {}}};
+  for (const std::string& name : issued.nodes) about.push_back({node, name});
+  if (issued.incident) {
+    about.push_back({incident, issued.incident->str()});
+    if (const Incident* of = memory.incident(*issued.incident); !of || of->closed)
+      return fail(Code::no_incident, "incident " + issued.incident->str() + " is closed");
+  }
+  for (const Subject& subject : about) {
+    JITWG_TRY(memory.check_not_revoked(subject, issued.requested_at));
+    JITWG_TRY(memory.check_not_locked(subject));
+  }
+  return {};
+}
+
 Result<Permit> check_issue(const IssueQuestion& question, const Realm& realm, const Memory& memory, WallTime now) {
   if (now + limits::kLedgerBehind < memory.newest())
     return fail(Code::clock_behind,
                 "the signer's clock says " + render_time(now) + ", its ledger's newest record is of " + render_time(memory.newest()),
                 "set the clock of the signer's host");
-  JITWG_ASSIGN(const VerifiedStatement verified, verify_statement(question.request, realm.people, realm.policy.realm, now));
+  JITWG_ASSIGN(const VerifiedStatement verified, verify_here(question.request, realm, memory, now));
   const auto* request = std::get_if<RequestStatement>(&verified.statement);
   if (!request) return fail(Code::unknown_type, "a " + std::string(type_of(verified.statement)) + " in place of a request");
   if (memory.issued(request->session))
     return fail(Code::replay, "session " + request->session.str() + " was issued before, for other bytes");
-  JITWG_TRY(check_nonce(verified, memory));
-  if (memory.is_revoked(request->session)) return fail(Code::revoked, "this session was revoked");
-  if (request->incident) return fail(Code::no_incident, "there is no open incident of that ID");
+  using enum Subject::Kind;
+  std::vector<Subject> about = {{session, request->session.str()}, {person, request->head.by}, {target, request->target}, {all, {}}};
+  if (request->incident) about.push_back({incident, request->incident->str()});
+  for (const Subject& subject : about) {
+    JITWG_TRY(memory.check_not_revoked(subject, request->head.at));
+    JITWG_TRY(memory.check_not_locked(subject));
+  }
+  JITWG_TRY(memory.check_not_locked({node, question.gateway}));
+  const Incident* in = nullptr;
+  if (request->incident) {
+    JITWG_ASSIGN(in, find_incident(*request, realm, memory, now));
+  }
   JITWG_TRY(check_keys_are_new(*request, realm, memory));
 
   // Hours are judged twice: when it was asked, and now.
-  Question ask{request->head.by, request->target, request->duration, request->head.at, false};
+  Question ask{request->head.by, request->target, request->duration, request->head.at, in != nullptr, in ? in->opened_by : std::string()};
   const Verdict then = decide(realm.policy, ask);
   if (then.denial) return tl::unexpected<Error>(*then.denial);
   ask.at = now;
   const Verdict verdict = decide(realm.policy, ask);
   if (verdict.denial) return tl::unexpected<Error>(*verdict.denial);
+  JITWG_TRY(check_keys(verdict.keys, verified, verdict.rule));
 
   Permit permit{*request, verdict.access, verdict.duration};
   std::set<std::string> deciders;
@@ -110,30 +177,15 @@ Result<Permit> check_issue(const IssueQuestion& question, const Realm& realm, co
     return fail(Code::stale, "it was decided later than " + render_duration(realm.policy.pending_for) + " after it was asked");
   if (now > last + realm.policy.activate_within)
     return fail(Code::stale, "it was to be activated within " + render_duration(realm.policy.activate_within), "ask again");
+  if (in) permit.duration = std::min(permit.duration, std::chrono::floor<Seconds>(in->until - now));
   if (permit.duration < limits::kMinDuration) return fail(Code::bad_value, "an approval of less than 10s");
   if (std::find(permit.access.gateways.begin(), permit.access.gateways.end(), question.gateway) == permit.access.gateways.end())
     return fail(Code::wrong_node, "\"" + escape_for_terminal(question.gateway) + "\" is not a gateway of this target");
+  JITWG_ASSIGN(permit.access, without_locked(permit.access, *request, realm, memory));
   // Last, because it is the broker's to mend and not the person's.
   if (question.policy_sha256 != realm.policy.digest)
     return fail(Code::policy_changed, "the policy has changed since it was decided", "fetch the policy and try again");
   return permit;
-}
-
-Result<VerifiedStatement> check_revoke(const ssh::SignedDocument& statement, const Realm& realm, const Memory& memory,
-                                       WallTime now) {
-  JITWG_ASSIGN(VerifiedStatement verified, verify_statement(statement, realm.people, realm.policy.realm, now));
-  JITWG_TRY(check_nonce(verified, memory));
-  const auto* revoke = std::get_if<RevokeStatement>(&verified.statement);
-  if (!revoke)
-    return fail(Code::unknown_type, "a " + std::string(type_of(verified.statement)) + " cannot be applied", "only revoke can");
-  if (realm.policy.has_right("revoke", revoke->head.by)) return verified;
-  // Without the right: one's own session, or one that one approved. Before it is issued the signer knows neither, and
-  // the broker cancels it without help.
-  const Issued* issued = memory.issued(revoke->session);
-  if (!issued) return fail(Code::unknown_session, "nothing was issued for this session");
-  for (const std::string& person : issued->people)
-    if (person == revoke->head.by) return verified;
-  return fail(Code::not_permitted, revoke->head.by + " may not revoke this session", "its person, its approvers, and [rights] revoke may");
 }
 
 }  // namespace jitwg::signer

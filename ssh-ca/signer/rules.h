@@ -32,14 +32,21 @@ struct Realm {
 // What may be signed.
 struct Permit {
   RequestStatement request;
-  Access access;
-  Seconds duration{};  // the shortest anybody named
+  Access access;       // without jump hosts that are locked
+  Seconds duration{};  // the shortest anybody named, and no longer than the incident
 };
 
 Result<Permit> check_issue(const IssueQuestion& question, const Realm& realm, const Memory& memory, WallTime now);
 
-// May this person revoke this session? Own session, an approver of it, or the right `revoke`.
-Result<VerifiedStatement> check_revoke(const ssh::SignedDocument& statement, const Realm& realm, const Memory& memory,
-                                       WallTime now);
+// May what was issued be handed out again? Not once it, its person, target, nodes or incident were revoked, locked or closed.
+Result<void> check_reissue(const SessionId& session, const Issued& issued, const Memory& memory);
+
+// verify_statement, and: the nonce was of no other statement (replay), its person is not locked (locked).
+Result<VerifiedStatement> verify_here(const ssh::SignedDocument& document, const Realm& realm, const Memory& memory, WallTime now);
+
+// May this statement be kept in the ledger, and forbid or open what it says? revoke, lock, unlock, incident_open, _extend and
+// _close; by whom policy lets, by anyone for their own sessions and for locking themselves, by an approver for what they
+// approved. The same bytes again are fine, and change nothing.
+Result<VerifiedStatement> check_apply(const ssh::SignedDocument& document, const Realm& realm, const Memory& memory, WallTime now);
 
 }  // namespace jitwg::signer

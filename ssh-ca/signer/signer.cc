@@ -87,7 +87,7 @@ Result<json::value> Signer::answer_issue(JsonObject& reader, WallTime now, std::
   if (about)
     if (const Issued* before = ledger_.memory().issued(*about); before && before->question_sha256 == digest) {
       // The very same answer; but a session revoked since is not handed out again.
-      if (ledger_.memory().is_revoked(*about)) return fail(Code::revoked, "this session was revoked");
+      JITWG_TRY(check_reissue(*about, *before, ledger_.memory()));
       return before->answer;
     }
 
@@ -107,8 +107,8 @@ Result<json::value> Signer::answer_apply(JsonObject& reader, WallTime now, std::
   const json::value* value = reader.value("statement");
   JITWG_TRY(reader.finish());
   JITWG_ASSIGN(const ssh::SignedDocument document, parse_document(*value, "statement"));
-  JITWG_ASSIGN(const VerifiedStatement verified, check_revoke(document, realm_, ledger_.memory(), now));
-  about = std::get<RevokeStatement>(verified.statement).session;
+  JITWG_ASSIGN(const VerifiedStatement verified, check_apply(document, realm_, ledger_.memory(), now));
+  about = session_of(verified.statement);
   // The same bytes again: the same answer, no new record.
   if (!ledger_.memory().nonce_digest(head_of(verified.statement).nonce))
     JITWG_TRY(ledger_.append({{"kind", "applied"}, {"at", render_time(now)}, {"statement", *value}}));

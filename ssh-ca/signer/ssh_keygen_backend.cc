@@ -235,8 +235,8 @@ Result<std::unique_ptr<CaBackend>> make_ssh_keygen_backend(const std::string& pl
   auto backend = std::make_unique<SshKeygenBackend>(key.path, key.public_key, std::move(how));
   JITWG_ASSIGN(const auto trial, backend->sign_document("trial", kTrial));
   JITWG_ASSIGN(const auto signer, ssh::verify(trial, kTrial));
-  if (signer != backend->public_key())
-    return fail(Code::bad_key, "ssh-keygen signs with " + signer.fingerprint() + ", not with " + key.path);
+  if (signer.key != backend->public_key())
+    return fail(Code::bad_key, "ssh-keygen signs with " + signer.key.fingerprint() + ", not with " + key.path);
   return backend;
 }
 

@@ -72,7 +72,7 @@ TEST(Statement, SubjectsAndIncidentsAreOneThing) {
   EXPECT_EQ(code(replaced(lock, "\"bob\"", "\"b\u006fb\"")), "ok");
   EXPECT_EQ(code(replaced(lock, "\"bob\"", "\"bob,eve\"")), "bad_value");
   EXPECT_EQ(code(replaced(lock, "\"bob\"", "\"b\u043eb\"")), "bad_value");  // a Cyrillic o
-  EXPECT_EQ(code(replaced(lock, "\"person\":\"bob\"", "\"session\":\"019b0000-0000-7000-8000-000000000001\"")), "unknown_key");
+  EXPECT_EQ(code(replaced(lock, "\"person\":\"bob\"", "\"session\":\"019b0000-0000-7000-8000-000000000001\"")), "bad_value");
   const std::string open = render_statement(IncidentOpenStatement{head, SessionId::make(kNow), {"db", "label:prod"}, "down", kNow + Seconds(600)});
   EXPECT_EQ(code(open), "ok");
   EXPECT_EQ(code(replaced(open, "[\"db\",\"label:prod\"]", "[]")), "bad_value");
