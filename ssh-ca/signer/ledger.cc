@@ -21,12 +21,24 @@ std::string next_head(const std::string& head, std::string_view record) {
   return sha256_hex(head + " " + std::string(record));
 }
 
-// What a crash leaves behind the last newline: the beginning of a line. Anything else there, such as
-// a ledger of zeros, is damage, and cutting it off would forget who was revoked.
+// What a crash leaves behind the last newline: the beginning of a line, and no byte that cannot be of it. Anything
+// else there, such as a ledger of zeros or a whole record whose newline was altered, is damage, and cutting it off
+// would forget who was revoked.
 bool is_torn(std::string_view tail) {
   if (tail.size() > kMaxRecord) return false;
   if (tail.substr(0, 64).find_first_not_of("0123456789abcdef") != std::string_view::npos) return false;
-  return tail.size() <= 64 || std::string_view(" {").starts_with(tail.substr(64, 2));
+  if (tail.size() > 64 && !std::string_view(" {").starts_with(tail.substr(64, 2))) return false;
+  int depth = 0;
+  bool quoted = false;
+  for (size_t i = 65; i < tail.size(); ++i) {
+    const char c = tail[i];
+    if (static_cast<unsigned char>(c) < 0x20) return false;  // rendered JSON has them escaped
+    if (quoted && c == '\\') ++i;
+    else if (c == '"') quoted = !quoted;
+    else if (!quoted && (c == '{' || c == '[')) ++depth;
+    else if (!quoted && (c == '}' || c == ']') && --depth == 0) return i + 1 == tail.size();
+  }
+  return true;
 }
 
 Result<void> write_all(int fd, std::string_view bytes) {
@@ -104,8 +116,12 @@ Result<void> Ledger::append(const json::value& record) {
 
 Result<void> Ledger::sync() {
   if (pending_.empty()) return {};
+  // Never again once it failed: the kernel may have dropped what it could not write, and would say that all is well.
+  if (broken_) return fail(Code::io, "ledger: an earlier write has failed", "restart the signer once the disk is sound");
+  broken_ = true;
   JITWG_TRY(write_all(fd_.get(), pending_));
   if (::fdatasync(fd_.get()) != 0) return fail_errno("ledger", errno);
+  broken_ = false;
   pending_.clear();
   return {};
 }

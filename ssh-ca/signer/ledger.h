@@ -34,6 +34,7 @@ class Ledger {
   std::string pending_;  // lines not yet written
   Memory memory_;
   bool repaired_ = false;
+  bool broken_ = false;  // a sync failed
 };
 
 }  // namespace jitwg::signer
