@@ -3,6 +3,8 @@
 #include <sodium.h>
 
 #include <array>
+#include <cstdint>
+#include <cstring>
 
 #include "broker/base/encoding.h"
 #include "ssh-ca/format/key_fields.h"
@@ -141,9 +143,32 @@ std::string PublicKey::fingerprint() const {
   return "SHA256:" + text;
 }
 
+namespace {
+
+// A check costs a scalar multiplication, and one issue reads the same keys many times over. The answer depends on the 32
+// bytes alone, so the proper points met last are remembered; a collision only costs the check again.
+class ProperPoints {
+ public:
+  bool contains(std::string_view key32) { return slot(key32) == key32; }
+  void add(std::string_view key32) { slot(key32) = key32; }
+
+ private:
+  std::string& slot(std::string_view key32) {
+    return slots_[(static_cast<uint8_t>(key32[0]) << 8 | static_cast<uint8_t>(key32[1])) % slots_.size()];
+  }
+  std::array<std::string, 512> slots_;
+};
+
+}  // namespace
+
 // libsodium's check: canonical, on the curve, in the main subgroup, not of small order.
 bool is_weak_ed25519(std::string_view key32) {
-  return key32.size() != 32 || crypto_core_ed25519_is_valid_point(bytes_of(key32)) != 1;
+  thread_local ProperPoints proper;
+  if (key32.size() != 32) return true;
+  if (proper.contains(key32)) return false;
+  if (crypto_core_ed25519_is_valid_point(bytes_of(key32)) != 1) return true;
+  proper.add(key32);
+  return false;
 }
 
 bool is_weak_x25519(std::string_view key32) {
@@ -152,10 +177,18 @@ bool is_weak_x25519(std::string_view key32) {
   bool all_ones = (static_cast<unsigned char>(key32[31])) == 0x7f;
   for (size_t i = 1; i < 31 && all_ones; ++i) all_ones = static_cast<unsigned char>(key32[i]) == 0xff;
   if (all_ones && static_cast<unsigned char>(key32[0]) >= 0xed) return true;
-  // With any clamped scalar, exactly the small-order points give the all-zero secret; libsodium says so by -1.
-  const unsigned char scalar[32] = {8, 1};
-  unsigned char shared[32];
-  return crypto_scalarmult_curve25519(shared, scalar, bytes_of(key32)) != 0;
+  // The points of small order in their one spelling, as libsodium has them: 0, 1, p - 1 and the two of order 8. Exactly
+  // these make the shared secret zero, whatever the other side's key (a test asks libsodium for it).
+  static constexpr unsigned char kOrder8[2][32] = {
+      {0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a,
+       0xda, 0x09, 0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00},
+      {0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b,
+       0x04, 0x44, 0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57}};
+  for (const auto& point : kOrder8)
+    if (std::memcmp(point, key32.data(), 32) == 0) return true;
+  if (all_ones && static_cast<unsigned char>(key32[0]) == 0xec) return true;
+  const bool zeros = key32.find_first_not_of('\0', 1) == std::string_view::npos;
+  return zeros && static_cast<unsigned char>(key32[0]) <= 1;
 }
 
 }  // namespace jitwg::ssh

@@ -1,5 +1,6 @@
 // Agreement with ssh-keygen, both ways: what it makes we read, what we make it reads.
 #include <gtest/gtest.h>
+#include <sodium.h>
 #include <sys/stat.h>
 
 #include <cstdlib>
@@ -260,6 +261,50 @@ TEST(WeakKeys, SmallOrderPointsAreRefused) {
   EXPECT_TRUE(is_weak_x25519(std::string(1, '\xec') + std::string(30, '\xff') + "\x7f"));
   EXPECT_TRUE(is_weak_x25519(std::string(1, '\xee') + std::string(30, '\xff') + "\x7f"));
   EXPECT_FALSE(is_weak_x25519(std::string(1, '\x09') + std::string(31, '\0')));
+}
+
+TEST(WeakKeys, X25519AsLibsodiumSaysIt) {
+  // Weak: whatever the scalar, the secret is zero, which libsodium tells by -1; or not the one spelling of its point.
+  const auto is_zero = [](const std::string& key) {
+    const unsigned char scalar[32] = {8, 1};
+    unsigned char shared[32];
+    return crypto_scalarmult_curve25519(shared, scalar, reinterpret_cast<const unsigned char*>(key.data())) != 0;
+  };
+  const auto canonical = [](const std::string& key) {
+    std::string p(32, '\xff');
+    p[0] = '\xed', p[31] = '\x7f';
+    return std::lexicographical_compare(key.rbegin(), key.rend(), p.rbegin(), p.rend(),
+                                        [](char a, char b) { return static_cast<uint8_t>(a) < static_cast<uint8_t>(b); });
+  };
+  std::vector<std::string> points = {std::string(32, '\0'), std::string(1, '\1') + std::string(31, '\0'),
+                                     std::string(1, '\xec') + std::string(30, '\xff') + "\x7f",
+                                     *hex_decode("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800"),
+                                     *hex_decode("5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157")};
+  int weak = 0;
+  for (const std::string& point : points) EXPECT_TRUE(is_zero(point) && is_weak_x25519(point)) << hex_encode(point);
+  for (int i = 0; i < 2000; ++i) {
+    std::string key = i % 2 ? random_bytes(32) : points[static_cast<size_t>(i / 2) % points.size()];
+    if (i % 2 == 0) key[static_cast<size_t>(i / 10) % 32] ^= static_cast<char>(1 << i / 320);
+    weak += is_weak_x25519(key);
+    EXPECT_EQ(is_weak_x25519(key), !canonical(key) || is_zero(key)) << hex_encode(key);
+  }
+  EXPECT_GT(weak, 0);
+}
+
+TEST(WeakKeys, AGoodKeyMetBeforeMakesNoOtherGood) {
+  const std::string good(PrivateKey::generate().public_key().ed25519());
+  EXPECT_FALSE(is_weak_ed25519(good));
+  EXPECT_FALSE(is_weak_ed25519(good));
+  for (size_t i = 2; i < 32; ++i) {  // of the same place in what is remembered
+    std::string other = good;
+    int weak = 0;
+    for (int bit = 0; bit < 8; ++bit) {
+      other[i] = static_cast<char>(good[i] ^ 1 << bit);
+      weak += is_weak_ed25519(other) == (crypto_core_ed25519_is_valid_point(reinterpret_cast<const unsigned char*>(other.data())) != 1);
+    }
+    EXPECT_EQ(weak, 8);
+  }
+  EXPECT_TRUE(is_weak_ed25519(std::string(32, '\0')));
 }
 
 TEST(AllowedSignersFile, RefusesWhatOpenSshWouldLetPass) {
