@@ -18,10 +18,11 @@ using namespace jitwg::doctor;
 constexpr std::string_view kCredential = "credential:";
 
 Result<ssh::PublicKey> load_ca(const std::string& path) {
-  JITWG_ASSIGN(std::string pem, read_file(path, 16 * 1024));
-  if (pem.starts_with("ssh-")) return ssh::PublicKey::parse(std::string_view(pem).substr(0, pem.find('\n')));
-  const auto key = ssh::PrivateKey::parse_openssh(pem);
-  sodium_memzero(pem.data(), pem.size());
+  auto pem = read_file(path, 16 * 1024);
+  if (!pem) return tl::unexpected<Error>(pem.error());
+  if (pem->starts_with("ssh-")) return ssh::PublicKey::parse(std::string_view(*pem).substr(0, pem->find('\n')));
+  const auto key = ssh::PrivateKey::parse_openssh(*pem);
+  sodium_memzero(pem->data(), pem->size());
   if (!key) return within(path, key.error());
   return key->public_key();
 }

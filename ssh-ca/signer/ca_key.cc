@@ -12,6 +12,8 @@ namespace {
 constexpr std::string_view kCredential = "credential:";
 constexpr size_t kMost = 16 * 1024;
 
+bool is_public(std::string_view text) { return text.starts_with("ssh-"); }
+
 Result<std::string> path_of(const std::string& place) {
   if (!place.starts_with(kCredential)) return place;
   const std::string credential = place.substr(kCredential.size());
@@ -31,7 +33,7 @@ Result<std::string> read_key(const std::string& place, const std::string& path) 
   if (text) return text;
   // A public key is no secret, but must not be anybody's to change.
   if (text.error().code == Code::unsafe_file)
-    if (auto open = read_trusted_file(path, kMost); open && open->starts_with("ssh-")) return open;
+    if (auto open = read_trusted_file(path, kMost); open && is_public(*open)) return open;
   Error error = text.error();
   if (error.code == Code::io && error.hint.empty()) error.hint = "make one: ssh-keygen -t ed25519 -N '' -C jitwg-ca -f " + path;
   return within("CA key", std::move(error));
@@ -41,14 +43,15 @@ Result<std::string> read_key(const std::string& place, const std::string& path) 
 
 Result<CaKey> load_ca_key(const std::string& place) {
   JITWG_ASSIGN(const std::string path, path_of(place));
-  JITWG_ASSIGN(std::string text, read_key(place, path));
-  if (text.starts_with("ssh-")) {
-    auto key = ssh::PublicKey::parse(std::string_view(text).substr(0, text.find('\n')));
+  auto text = read_key(place, path);
+  if (!text) return tl::unexpected<Error>(text.error());
+  if (is_public(*text)) {
+    auto key = ssh::PublicKey::parse(std::string_view(*text).substr(0, text->find('\n')));
     if (!key) return within("CA key " + path, key.error());
     return CaKey{path, std::move(*key), {}};
   }
-  auto key = ssh::PrivateKey::parse_openssh(text);
-  sodium_memzero(text.data(), text.size());
+  auto key = ssh::PrivateKey::parse_openssh(*text);
+  sodium_memzero(text->data(), text->size());
   if (!key) return within("CA key " + path, key.error());
   const ssh::PublicKey half = key->public_key();
   return CaKey{path, half, std::move(*key)};
