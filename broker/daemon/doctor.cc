@@ -5,6 +5,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <optional>
+#include <set>
 
 #include "broker/base/limits.h"
 #include "broker/daemon/rules.h"
@@ -51,6 +52,32 @@ Findings examine_signer(const Config& config) {
   return {ok("signer", "answers for realm " + (*rules)->policy.realm),
           now ? check_clock(SystemClock().now(), *now, "the signer")
               : failed("clock", now.error(), "")};
+}
+
+// Which nodes lack a key of the CA: the one that signs now, or the other one of a change.
+Finding examine_nodes(const Config& config) {
+  const auto response = http::call_once({"unix:" + config.get("runtime-dir") + "/broker.sock", {}, "", {}},
+                                        {"GET", "/v1/realm", {}, "", "", {}}, kPatience);
+  const auto answer = response ? parse_json(response->body, limits::kHttpBodyBytes)
+                               : Result<json::value>(tl::unexpected(response.error()));
+  if (!answer) return warning("nodes_ca", "not compared: " + answer.error().message, "first the broker's socket");
+  JsonObject realm(*answer, "realm");
+  const std::string signs = realm.string("ca_public_key");
+  const json::value* lacking = realm.optional_value("nodes_without_ca");
+  if (!realm.ok() || lacking == nullptr || !lacking->is_object())
+    return warning("nodes_ca", "not compared: the broker does not say", "systemctl status jitwgd");
+  std::string names;
+  std::set<std::string> keys;
+  for (const auto& [node, list] : lacking->get_object()) {
+    names += (names.empty() ? "" : ", ") + std::string(node);
+    if (const auto* each = list.if_array())
+      for (const json::value& key : *each)
+        if (key.is_string()) keys.insert(std::string(key.get_string()));
+  }
+  if (names.empty()) return ok("nodes_ca", "all nodes that watched know the CA");
+  const std::string text = "not every CA key is known to " + names;
+  const std::string remedy = "on each: the line " + *keys.begin() + " in /etc/jitwg/ca.pub, then restart its daemon";
+  return keys.contains(signs) ? problem("nodes_ca", text, remedy) : warning("nodes_ca", text, remedy);
 }
 
 // Dates matter to those who check the chain (broker-ca); who pins the key does not look at them.
@@ -110,6 +137,7 @@ Findings examine(const Config& config) {
   add(found, examine_signer(config));
   found.push_back(
       examine_socket(config.get("runtime-dir") + "/broker.sock", SOCK_STREAM, "jitwgd"));
+  found.push_back(examine_nodes(config));
   add(found, examine_tls(config, user));
   found.push_back(examine_unit("jitwgd"));
   return found;

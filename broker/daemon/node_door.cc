@@ -1,7 +1,10 @@
 #include "broker/daemon/node_door.h"
 
+#include <algorithm>
+
 #include "broker/base/encoding.h"
 #include "broker/base/limits.h"
+#include "broker/os/service.h"
 
 namespace jitwg::broker {
 namespace {
@@ -69,7 +72,20 @@ Result<NodeDoor::Watcher> NodeDoor::watch(const ssh::SignedDocument& document,
   JITWG_ASSIGN(const bool clock_is_right, check_clock(watch.head, caller, now));
   JITWG_ASSIGN(const bool again, known(watch.head, document.body, now));
   if (again) return fail(Code::replay, "this watch was opened before", "sign a new one");
+  ca_keys_[watch.head.node] = watch.ca_keys;
+  if (const auto lacking = without_ca(rules); lacking.contains(watch.head.node))
+    log(Level::warning, watch.head.node + " does not know the CA key " + lacking.at(watch.head.node).front() +
+                            ": what it signs is refused there");
   return Watcher{std::move(watch), clock_is_right};
+}
+
+std::map<std::string, std::vector<std::string>> NodeDoor::without_ca(const Rules& rules) const {
+  std::map<std::string, std::vector<std::string>> lacking;
+  for (const auto& [node, known] : ca_keys_)
+    for (const std::string& key : rules.ca.lines())
+      if (!known.empty() && rules.node_key(node) && std::ranges::find(known, key) == known.end())
+        lacking[node].push_back(key);
+  return lacking;
 }
 
 Result<std::optional<node::Report>> NodeDoor::report(const ssh::SignedDocument& document,

@@ -7,6 +7,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "broker/audit/event.h"
 #include "broker/base/time.h"
@@ -28,6 +29,8 @@ class NodeDoor {
   // the event node.clock, once each time it comes to that; over the Unix socket the error clock too.
   Result<Watcher> watch(const ssh::SignedDocument& document, const http::Caller& caller,
                         const Rules& rules, WallTime now);
+  // By the name of each node that said, when it last watched, that it lacks some of the CA's keys: those.
+  std::map<std::string, std::vector<std::string>> without_ca(const Rules& rules) const;
   // nullopt: the very same bytes came before, and have been answered.
   Result<std::optional<node::Report>> report(const ssh::SignedDocument& document,
                                              const http::Caller& caller, const Rules& rules,
@@ -45,6 +48,7 @@ class NodeDoor {
   };
   EventSink& events_;
   std::set<std::string> wrong_clocks_;  // said already
+  std::map<std::string, std::vector<std::string>> ca_keys_;  // that each node knows
   std::map<std::string, Seen> nonces_;  // of "node nonce"
   std::multimap<WallTime, std::string> by_age_;
 };

@@ -53,13 +53,22 @@ json::value node_of(const Rules& rules, const http::Caller& caller) {
   return nullptr;
 }
 
-json::value realm_json(const Rules& rules, const http::Caller& caller, WallTime now) {
+// Which nodes lack a key of the CA, for whoever is on this machine.
+json::value lacking_json(const Rules& rules, const http::Caller& caller, const NodeDoor& door) {
+  if (!caller.local) return nullptr;
+  json::object lacking;
+  for (const auto& [node, keys] : door.without_ca(rules)) lacking[node] = json::array(keys.begin(), keys.end());
+  return lacking;
+}
+
+json::value realm_json(const Rules& rules, const http::Caller& caller, const NodeDoor& door, WallTime now) {
   return {{"realm", rules.policy.realm},
           {"version", JITWG_VERSION},
           {"now", render_time(now)},
           {"ca_public_key", rules.ca.first().str()},
           {"ca_also", rules.ca.all().size() > 1 ? json::value(rules.ca.all()[1].str()) : nullptr},
           {"duration", rules.policy.duration.count()},
+          {"nodes_without_ca", lacking_json(rules, caller, door)},
           {"node", node_of(rules, caller)}};
 }
 
@@ -95,7 +104,7 @@ asio::awaitable<Routes::Body> Routes::dispatch(const http::Request& request, Rul
   const bool post = request.method == "POST";
   const std::string& path = request.path;
   std::function<Body(Change&)> read;
-  if (get && path == "/v1/realm") co_return realm_json(*rules, request.caller, broker_.clock().now());
+  if (get && path == "/v1/realm") co_return realm_json(*rules, request.caller, door_, broker_.clock().now());
   if (post && path == "/v1/statements") co_return co_await post_statement(request, rules);
   if (post && path == "/v1/report") co_return co_await post_report(request, rules);
   if (get && path == "/v1/policy") co_return co_await get_policy(request, rules);

@@ -182,7 +182,7 @@ asio::awaitable<void> Agent::Impl::subscribe_loop() {
 asio::awaitable<std::optional<Error>> Agent::Impl::follow_stream(Backoff& backoff) {
   const uint64_t moves_before = moves;
   http::Client client(io, config.broker);
-  http::Request request = make_request("/v1/watch", render_watch({make_head(), revision}));
+  http::Request request = make_request("/v1/watch", render_watch({make_head(), revision, config.ca.lines()}));
   const Result<void> opened = co_await client.open_stream(std::move(request), config.timings.call);
   if (!opened) co_return opened.error();
   bool first = true;

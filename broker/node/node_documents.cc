@@ -100,6 +100,8 @@ std::string_view name(Reported state) {
 std::string render_watch(const Watch& watch) {
   json::object object = render_head("watch", watch.head);
   object["revision"] = watch.revision;
+  if (!watch.ca_keys.empty())
+    object["ca_keys"] = json::array(watch.ca_keys.begin(), watch.ca_keys.end());
   return render_json(object);
 }
 
@@ -115,7 +117,8 @@ std::string render_report(const Report& report) {
 Result<Watch> parse_watch(std::string_view body) {
   JITWG_ASSIGN(const json::value value, parse_json(body, limits::kStatementBytes));
   JsonObject reader(value, "watch");
-  const Watch watch{parse_head(reader, "watch"), reader.integer("revision")};
+  Watch watch{parse_head(reader, "watch"), reader.integer("revision")};
+  if (reader.optional_value("ca_keys")) watch.ca_keys = reader.strings("ca_keys");
   if (watch.revision < 0) reader.problem({Code::bad_value, "a negative revision", {}});
   JITWG_TRY(reader.finish());
   return watch;

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "broker/base/json.h"
 #include "broker/base/session_id.h"
@@ -28,6 +29,7 @@ struct NodeHead {
 struct Watch {
   NodeHead head;
   int64_t revision = 0;  // the last one held; 0: none
+  std::vector<std::string> ca_keys = {};  // the pinned ones, "ssh-ed25519 …"; empty: it does not say
   bool operator==(const Watch&) const = default;
 };
 
