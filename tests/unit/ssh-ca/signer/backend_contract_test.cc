@@ -117,7 +117,7 @@ TEST_P(BackendContract, SignsDocumentsInTheirNamespaceOnly) {
       EXPECT_EQ(document->body, body);
       const auto signer = ssh::verify(*document, ns);
       ASSERT_TRUE(signer) << signer.error().render();
-      EXPECT_EQ(*signer, host.ca.public_key());
+      EXPECT_EQ(signer->key, host.ca.public_key());
       EXPECT_EQ(ssh::verify(*document, "jitwg").error().code, Code::wrong_namespace);
       ASSERT_TRUE(write_file(host.dir + "/d", body, 0600) && write_file(host.dir + "/d.sig", document->signature, 0600));
       const std::string check = "ssh-keygen -Y check-novalidate -n " + ns + " -s " + host.dir + "/d.sig < " + host.dir + "/d";

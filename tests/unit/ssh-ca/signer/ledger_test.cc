@@ -32,7 +32,7 @@ struct LedgerTest : ::testing::Test {
   }
   void revoke() {
     Signer signer = w.signer();
-    const RevokeStatement stop{w.head("carol", kNow), SessionId::make(kNow), "stop"};
+    const RevokeStatement stop{w.head("carol", kNow), {Subject::Kind::session, SessionId::make(kNow).str()}, "stop"};
     ASSERT_EQ(code_of(signer.answer({{"op", "apply"}, {"statement", render_document(w.sign(stop))}}, kNow)), "ok");
     ASSERT_TRUE(signer.sync());
   }
@@ -72,7 +72,7 @@ TEST_F(LedgerTest, TornWhereverTheLastWriteStopped) {
 }
 
 TEST_F(LedgerTest, NoBitOfItChangesUnnoticed) {
-  fill(1);
+  revoke();
   revoke();
   const std::string whole = bytes();
   for (size_t i = 0; i < whole.size(); ++i)
