@@ -228,7 +228,7 @@ const std::vector<Option>& common_options() {
       flag("yes", "do not ask before signing"),
       value("broker", "unix:PATH or https://HOST:PORT [JITWG_BROKER, then the config file]"),
       value("person", "who you are [config file, then the unix user]"),
-      value("identity", "your ed25519 key's file [config file, then ssh-agent's first]"),
+      value("identity", "your key's file [config file, then ssh-agent's first]"),
       value("config", "configuration file [~/.config/jitwg/config]")};
   return options;
 }

@@ -1,5 +1,5 @@
 // The commands of jitwg-signer that root gives by hand on its host: `init`, `person add`, `person retire`,
-// `doctor`.
+// `apply`, `doctor`.
 #pragma once
 
 #include <vector>
@@ -16,6 +16,9 @@ Result<void> init(const Config& config, const std::vector<Option>& options);
 Result<void> add_person(const Config& config);
 // `person retire NAME [KEYFILE|-|SHA256:…]`: all keys of the person, or that one, end now.
 Result<void> retire_person(const Config& config);
+
+// `apply FILE|-`: gives the running signer a signed revoke, lock, unlock, or incident_open, _extend or _close.
+Result<void> apply(const Config& config);
 
 // What must be true on the signer's host, told. Reads only, also while the signer runs.
 Result<void> doctor(const Config& config);

@@ -2,6 +2,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "broker/base/encoding.h"
 #include "broker/base/limits.h"
 #include "broker/doctor/machine.h"
 #include "broker/os/clock.h"
@@ -72,6 +73,11 @@ Finding examine_ledger(const std::string& path, const User& user, WallTime now) 
                        ", but here it is " + render_time(now),
                    "timedatectl set-ntp true: 60 s behind its ledger the signer signs nothing");
   found.text += ", " + std::to_string(memory->issued_count()) + " sessions";
+  if (const auto& locks = memory->locks(); !locks.empty()) {
+    std::string list;
+    for (const auto& [what, lock] : locks) list += (list.empty() ? "" : "; ") + what.str() + " by " + lock.by + ": " + lock.reason;
+    return warning("ledger", found.text + "; locked: " + escape_for_terminal(list), "jitwg unlock lifts a lock");
+  }
   return found;
 }
 

@@ -27,7 +27,7 @@ Result<NamedKey> read_key(const std::string& word) {
   while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.pop_back();
   if (text.find('\n') != std::string::npos)
     return fail(Code::bad_key, "more than one line", "one public key at a time");
-  auto key = ssh::PublicKey::parse(text);
+  auto key = ssh::PublicKey::parse_identity(text);
   if (!key) return within(word == "-" ? "stdin" : word, key.error());
   const size_t comment = text.find(' ', text.find(' ') + 1);
   return NamedKey{*key, comment == std::string::npos ? "" : text.substr(comment + 1)};

@@ -132,6 +132,7 @@ int main(int argc, char** argv) {
                             {{"", run},
                              {"init", [](const jitwg::Config& config) { return init(config, kOptions); }},
                              {"doctor", doctor},
+                             {"apply FILE", apply},
                              {"person add NAME [KEYFILE]", add_person},
                              {"person retire NAME [KEY]", retire_person}});
 }

@@ -47,6 +47,7 @@ class Memory {
 
   const Issued* issued(const SessionId& session) const;
   const Lock* lock(const Subject& what) const;  // null: not locked
+  const std::map<Subject, Lock>& locks() const { return locks_; }
   const Incident* incident(const SessionId& id) const;
   // revoked: this was revoked as a whole, when what was requested at `since` was there already.
   Result<void> check_not_revoked(const Subject& what, WallTime since) const;

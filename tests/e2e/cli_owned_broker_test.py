@@ -5,13 +5,18 @@ import hashlib
 import http.server
 import json
 import os
+import pathlib
 import socketserver
 import subprocess
+import sys
 import threading
 
 import pytest
 
-from cli_test import JITWG, _public_key
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+import sk_keys  # noqa: E402
+from cli_test import JITWG, _public_key  # noqa: E402
+from realm import wait_for  # noqa: E402
 
 pytestmark = pytest.mark.skipif(JITWG is None, reason="SKIPPED: jitwg is not built")
 
@@ -151,12 +156,12 @@ def world(tmp_path):
 
 @pytest.fixture
 def agent(world):
-    """An agent that offers a certificate and a key that is not ed25519 before alice's key."""
+    """An agent that offers a certificate and a key that nobody may sign with before alice's key."""
     socket = world.folder / "agent.sock"
     process = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.PIPE, text=True)
     process.stdout.readline()
     environment = {**os.environ, "SSH_AUTH_SOCK": str(socket)}
-    subprocess.run(["ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-f", str(world.folder / "ecdsa")], check=True)
+    subprocess.run(["ssh-keygen", "-q", "-t", "ecdsa", "-b", "384", "-N", "", "-f", str(world.folder / "ecdsa")], check=True)
     subprocess.run(["ssh-keygen", "-q", "-s", str(world.folder / "ca"), "-I", "x", "-n", "x",
                     str(world.folder / "alice.pub")], check=True)  # fmt: skip
     for key in ("ecdsa", "alice"):
@@ -216,7 +221,7 @@ def test_of_several_keys_it_says_which_it_takes(world, agent):
     environment = {**os.environ, "SSH_AUTH_SOCK": agent}
     subprocess.run(["ssh-add", "-q", str(world.folder / "host")], env=environment, check=True)
     said = request(world, identity=False, SSH_AUTH_SOCK=agent).stderr
-    assert "several ed25519 keys" in said and "--identity" in said
+    assert "several keys" in said and "--identity" in said
     assert "several" not in request(world, "--identity", str(world.folder / "alice.pub"), identity=False, SSH_AUTH_SOCK=agent).stderr
 
 
@@ -225,10 +230,84 @@ def test_without_agent_and_key_it_says_what_to_do(world):
     assert result.returncode == 2 and "ssh-add" in error_of(result)["hint"]
 
 
-def test_a_key_with_a_passphrase_is_the_agents_business(world):
-    subprocess.run(["ssh-keygen", "-q", "-p", "-P", "", "-N", "secret", "-f", str(world.folder / "alice")], check=True)
+KINDS = {"ed25519": ["-t", "ed25519"], "ecdsa": ["-t", "ecdsa", "-b", "256"], "rsa": ["-t", "rsa", "-b", "3072"]}
+
+
+def make_identity(world, *options, passphrase=""):
+    """alice's key anew, of another kind."""
+    for old in ("alice", "alice.pub"):
+        (world.folder / old).unlink()
+    words = ["ssh-keygen", "-q", "-N", passphrase, "-C", "", "-f", str(world.folder / "alice"), *options]
+    subprocess.run(words, check=True, env=sk_keys.environment(), stdin=subprocess.DEVNULL)
+    world.keys["alice"] = (world.folder / "alice.pub").read_text().strip()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("by", ["file", "agent"])
+def test_keys_of_all_types_sign(world, agent, kind, by):
+    make_identity(world, *KINDS[kind])
+    environment = {}
+    if by == "agent":
+        environment = {"SSH_AUTH_SOCK": agent}
+        subprocess.run(["ssh-add", "-q", "-D"], env={**os.environ, **environment}, check=True, stderr=subprocess.DEVNULL)
+        subprocess.run(["ssh-add", "-q", str(world.folder / "alice")], env={**os.environ, **environment}, check=True)
+    result = request(world, identity=by == "file", **environment)
+    assert result.returncode == 0, result.stderr
+    assert verify(world.folder, world.keys, *world.broker.statements()[0])
+    assert not list(pathlib.Path("/tmp").glob("jitwg-sign.*"))
+
+
+@sk_keys.needs_provider
+@pytest.mark.parametrize("kind", ["ed25519-sk", "ecdsa-sk"])
+@pytest.mark.parametrize("by", ["file", "agent"])
+def test_hardware_keys_sign(world, kind, by, tmp_path):
+    make_identity(world, "-t", kind)
+    environment = {k: v for k, v in sk_keys.environment(1).items() if "SK" in k or "ASKPASS" in k}
+    if by == "agent":
+        socket = str(tmp_path / "sk-agent")
+        words = ["ssh-agent", "-D", "-a", socket, "-P", sk_keys.provider()]
+        running = subprocess.Popen(words, env=sk_keys.environment(1), stdout=subprocess.DEVNULL)
+    try:
+        if by == "agent":
+            wait_for(lambda: os.path.exists(socket), "the agent")
+            environment["SSH_AUTH_SOCK"] = socket
+            subprocess.run(["ssh-add", "-q", str(world.folder / "alice")], env={**os.environ, **environment}, check=True)
+        result = request(world, identity=by == "file", **environment)
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert "touch your hardware key" in result.stderr
+        assert verify(world.folder, world.keys, *world.broker.statements()[0])
+    finally:
+        if by == "agent":
+            running.terminate()
+            running.wait()
+
+
+@sk_keys.needs_provider
+def test_a_hardware_key_that_nobody_touched_is_of_no_use(world):
+    make_identity(world, "-t", "ed25519-sk")
+    environment = {k: v for k, v in sk_keys.environment(0).items() if "SK" in k or "ASKPASS" in k}
+    result = request(world, **environment)
+    assert result.returncode == 3 and error_of(result)["code"] == "no_touch"
+    assert world.broker.statements() == []
+
+
+def test_ssh_keygen_asks_for_the_passphrase(world, tmp_path):
+    make_identity(world, "-t", "ed25519", passphrase="secret")
+    for answer, code in (("secret", 0), ("wrong", 2)):
+        askpass = tmp_path / "askpass"
+        askpass.write_text(f"#!/bin/sh\necho {answer}\n")
+        askpass.chmod(0o755)
+        result = request(world, SSH_ASKPASS=str(askpass), SSH_ASKPASS_REQUIRE="force")
+        assert result.returncode == code, result.stdout + result.stderr
+    assert "passphrase" in error_of(result)["message"] and "ssh-add" in error_of(result)["hint"]
+    assert verify(world.folder, world.keys, *world.broker.statements()[0])
+
+
+@pytest.mark.parametrize("options, words", [(["-t", "rsa", "-b", "2048"], "2048 bits"), (["-t", "ecdsa", "-b", "384"], "not accepted")])
+def test_keys_that_nobody_may_sign_with(world, options, words):
+    make_identity(world, *options)
     result = request(world)
-    assert result.returncode == 2 and "ssh-agent" in error_of(result)["hint"]
+    assert result.returncode == 2 and words in error_of(result)["message"]
 
 
 def test_a_key_that_others_may_read_is_refused(world):

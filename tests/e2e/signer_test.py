@@ -1,5 +1,7 @@
 """jitwg-signer as a program: what it does not start with, what it does not reload, and what it says then."""
 
+import base64
+import json
 import os
 import pathlib
 import signal
@@ -143,3 +145,49 @@ def test_a_frozen_signer_blocks_nothing_but_what_needs_it(realm):
     # What it had been asked before it froze it may make now: nobody is given it.
     shown = wait_for(lambda: (s := realm.get(f"/v1/sessions/{session}", token)[1])["state"] == "closed" and s, "closed")
     assert (shown["close_reason"], shown["serial"]) == ("failed", None)
+
+
+def apply(realm, document, *more, text=None):
+    path = realm.dir / "statement.json"
+    path.write_text(text if text is not None else json.dumps(document))
+    words = [binary("jitwg-signer"), "apply", path, "--config", realm.dir / "signer.conf", "--runtime-dir", realm.run, *more]
+    return subprocess.run(words, capture_output=True, text=True, timeout=20)
+
+
+def test_apply_goes_past_a_broker_that_swallows_it(realm):
+    realm.start("jitwg-signer", "jitwgd")
+    realm.node("gw1"), realm.node("jump1")
+    session, token = realm.approved()
+    lock = realm.statement("lock", "carol", person="alice", reason="laptop stolen")
+    assert "applied" in apply(realm, lock).stdout
+    assert json.loads(apply(realm, lock, "--json").stdout) == {"applied": True}  # the same bytes: no new effect
+    status, refused = realm.post(f"/v1/sessions/{session}/activate", token=token)
+    assert (status, refused["error"]["code"]) == (403, "locked") and "laptop stolen" in refused["error"]["message"]
+    # Restarted, it has forgotten nothing; and doctor names the lock.
+    realm.end("jitwg-signer")
+    doctor = subprocess.run([binary("jitwg-signer"), "doctor", "--config", realm.dir / "signer.conf"], capture_output=True, text=True)
+    assert "person alice by carol: laptop stolen" in doctor.stdout
+    realm.start("jitwg-signer")
+    assert "not_permitted" in apply(realm, realm.statement("unlock", "bob", person="alice", reason="x")).stderr
+    assert "applied" in apply(realm, realm.statement("unlock", "carol", person="alice", reason="found")).stdout
+
+
+def test_apply_takes_a_body_and_its_signature_as_ssh_keygen_leaves_them(realm):
+    realm.start("jitwg-signer")
+    document = realm.statement("lock", "carol", target="db", reason="x")
+    (realm.dir / "statement.json.sig").write_text(document["signature"])
+    assert "applied" in apply(realm, None, text=base64.b64decode(document["body"]).decode()).stdout
+
+
+@pytest.mark.parametrize("text, code, exit", [
+    ("", "bad_json", 2), ("{}", "bad_value", 2), ('{"body":"e30=","signature":"x"}', "bad_value", 2), ("x" * 70000, "too_large", 3),
+], ids=["empty", "no-document", "no-statement", "huge"])  # fmt: skip
+def test_apply_refuses_what_is_none(realm, text, code, exit):
+    realm.start("jitwg-signer")
+    done = apply(realm, None, "--json", text=text)
+    assert (json.loads(done.stdout)["error"]["code"], done.returncode) == (code, exit)
+
+
+def test_apply_without_a_signer_says_so(realm):
+    done = apply(realm, realm.statement("lock", "carol", target="db", reason="x"))
+    assert done.returncode == 5 and "systemctl status jitwg-signer" in done.stderr

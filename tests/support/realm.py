@@ -70,6 +70,7 @@ who = ["group:contractors"]
 targets = ["net"]
 [rights]
 revoke = ["person:erin"]
+lock = ["group:security"]
 audit_read = ["person:erin"]
 """
 DEFAULTS = {"pending_for": "24h", "activate_within": "60m", "scope": "tcp 10.60.10.20:5432", "who": '"group:platform"'}

@@ -108,26 +108,29 @@ TEST_F(ApplyTest, WhatIsLockedOrRevokedMustExist) {
 }
 
 TEST_F(ApplyTest, ARevokeEndsWhatIsThereAndNotWhatComesLater) {
+  WallTime t = kNow;
   for (const Subject& what : {Subject{person, "alice"}, Subject{target, "db-prod"}, Subject{}}) {
     SCOPED_TRACE(what.str());
-    const auto issued = question(), waiting = question();
-    ASSERT_EQ(ask(issued), "ok");
-    EXPECT_EQ(apply(RevokeStatement{head("erin"), what, "x"}), "not_permitted");
-    ASSERT_EQ(apply(RevokeStatement{head("carol"), what, "x"}), "ok");
-    EXPECT_EQ(ask(issued), "revoked");
-    EXPECT_EQ(ask(waiting), "revoked");
-    EXPECT_EQ(ask(question("alice", kNow + Seconds(1)), kNow + Seconds(1)), "ok");
+    t += Seconds(1);
+    const auto issued = question("alice", t), waiting = question("alice", t);
+    ASSERT_EQ(ask(issued, t), "ok");
+    EXPECT_EQ(apply(RevokeStatement{head("erin"), what, "x"}, t), "not_permitted");
+    ASSERT_EQ(apply(RevokeStatement{head("carol"), what, "x"}, t), "ok");
+    EXPECT_EQ(ask(issued, t), "revoked");
+    EXPECT_EQ(ask(waiting, t), "revoked");
+    EXPECT_EQ(ask(question("alice", t + Seconds(1)), t + Seconds(1)), "ok");
   }
-  const auto issued = question("alice", kNow + Seconds(2));
-  ASSERT_EQ(ask(issued, kNow + Seconds(2)), "ok");
-  ASSERT_EQ(apply(RevokeStatement{head("carol"), {node, "gw1"}, "x"}, kNow + Seconds(2)), "ok");
-  EXPECT_EQ(ask(issued, kNow + Seconds(2)), "revoked");
+  t += Seconds(2);
+  const auto issued = question("alice", t);
+  ASSERT_EQ(ask(issued, t), "ok");
+  ASSERT_EQ(apply(RevokeStatement{head("carol"), {node, "gw1"}, "x"}, t), "ok");
+  EXPECT_EQ(ask(issued, t), "revoked");
   // Anyone their own.
-  const auto bobs = question("bob", kNow + Seconds(3));
-  ASSERT_EQ(ask(bobs, kNow + Seconds(3)), "ok");
-  EXPECT_EQ(apply(RevokeStatement{head("alice"), {person, "bob"}, "x"}, kNow + Seconds(3)), "not_permitted");
-  EXPECT_EQ(apply(RevokeStatement{head("bob"), {person, "bob"}, "x"}, kNow + Seconds(3)), "ok");
-  EXPECT_EQ(ask(bobs, kNow + Seconds(3)), "revoked");
+  const auto bobs = question("bob", t);
+  ASSERT_EQ(ask(bobs, t), "ok");
+  EXPECT_EQ(apply(RevokeStatement{head("alice"), {person, "bob"}, "x"}, t), "not_permitted");
+  EXPECT_EQ(apply(RevokeStatement{head("bob"), {person, "bob"}, "x"}, t), "ok");
+  EXPECT_EQ(ask(bobs, t), "revoked");
 }
 
 TEST_F(ApplyTest, TheSameBytesAgainChangeNothing) {
