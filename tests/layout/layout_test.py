@@ -60,7 +60,7 @@ THIRD_PARTY = {
     "netlink/": ["broker/gateway"],
     "libnetfilter_conntrack": ["broker/gateway"],
     "security/": ["pam_jitwg"],
-    "openssl/": ["broker/transport"],
+    "openssl/": ["broker/transport", "ssh-ca/format/openssl_verify.cc"],  # TLS; people's RSA and ECDSA keys
 }
 
 GLIBC = {"libc.so.6", "ld-linux-x86-64.so.2"}  # the loader too: for the thread-local storage of a static libstdc++
@@ -70,7 +70,7 @@ COMMON = LIBC | {"libsodium.so.23", "libboost_json.so.1.81.0", "libboost_program
 NEEDED = {
     "bin/jitwg": COMMON | TLS | {"libdate-tz.so.3"},
     "bin/jitwgd": COMMON | TLS | {"libdate-tz.so.3", "libsystemd.so.0", "libsqlite3.so.0"},
-    "bin/jitwg-signer": COMMON | {"libdate-tz.so.3", "libsystemd.so.0"},
+    "bin/jitwg-signer": COMMON | {"libcrypto.so.3", "libdate-tz.so.3", "libsystemd.so.0"},
     "bin/jitwg-gateway": COMMON | TLS | {"libsystemd.so.0", "libnftables.so.1", "libnftnl.so.11", "libmnl.so.0", "libnl-3.so.200", "libnl-genl-3.so.200",
                                    "libnl-route-3.so.200", "libnetfilter_conntrack.so.3"},
     "bin/jitwg-hostd": COMMON | TLS | {"libsystemd.so.0"},
