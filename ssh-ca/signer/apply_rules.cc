@@ -109,8 +109,10 @@ struct Bench {
 
 Result<VerifiedStatement> check_apply(const ssh::SignedDocument& document, const Realm& realm, const Memory& memory, WallTime now) {
   JITWG_ASSIGN(VerifiedStatement verified, verify_here(document, realm, memory, now));
-  // Kept already: judged when it came.
-  if (!memory.nonce_digest(head_of(verified.statement).nonce)) JITWG_TRY(std::visit(Bench{realm, memory, now}, verified.statement));
+  const bool issued = std::holds_alternative<RequestStatement>(verified.statement) || std::holds_alternative<DecisionStatement>(verified.statement);
+  // What was applied already was judged when it came.
+  if (issued || !memory.nonce_digest(head_of(verified.statement).nonce))
+    JITWG_TRY(std::visit(Bench{realm, memory, now}, verified.statement));
   return verified;
 }
 

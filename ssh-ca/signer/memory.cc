@@ -71,7 +71,8 @@ Result<void> Memory::take_applied(JsonObject& reader, WallTime at) {
   JITWG_ASSIGN(const auto document, parse_document(*value, "statement"));
   JITWG_ASSIGN(const Statement statement, parse_statement(document.body));
   if (const auto* revoke = std::get_if<RevokeStatement>(&statement)) {
-    revoked_[revoke->what] = std::max(revoked_[revoke->what], at);
+    // By whichever clock is ahead: the signer's may be some minutes behind.
+    revoked_[revoke->what] = std::max({revoked_[revoke->what], at, revoke->head.at});
   } else if (const auto* lock = std::get_if<LockStatement>(&statement)) {
     locks_[lock->what] = {lock->head.by, lock->reason, lock->head.at};
   } else if (const auto* unlock = std::get_if<UnlockStatement>(&statement)) {

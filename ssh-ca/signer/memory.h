@@ -65,7 +65,7 @@ class Memory {
   Result<void> take_applied(JsonObject& reader, WallTime at);
 
   std::map<SessionId, Issued> issued_;
-  std::map<Subject, WallTime> revoked_;  // when the signer took the newest revoke of it
+  std::map<Subject, WallTime> revoked_;  // when the newest revoke of it was signed, or taken here if that is later
   std::map<Subject, Lock> locks_;
   std::map<SessionId, Incident> incidents_;
   std::set<std::string> keys_;

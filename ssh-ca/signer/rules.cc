@@ -97,6 +97,7 @@ Result<Access> without_locked(const Access& access, const RequestStatement& requ
 Result<VerifiedStatement> verify_here(const ssh::SignedDocument& document, const Realm& realm, const Memory& memory, WallTime now) {
   JITWG_ASSIGN(VerifiedStatement verified, verify_statement(document, realm.people, realm.policy.realm, now));
   const StatementHead& head = head_of(verified.statement);
+  JITWG_TRY(realm.people.person_of(verified.signed_by.key, now));
   const std::string* digest = memory.nonce_digest(head.nonce);
   if (digest && *digest != verified.digest)
     return fail(Code::replay, "this nonce was used by another statement", "sign a new statement");

@@ -41,7 +41,8 @@ Result<Permit> check_issue(const IssueQuestion& question, const Realm& realm, co
 // May what was issued be handed out again? Not once it, its person, target, nodes or incident were revoked, locked or closed.
 Result<void> check_reissue(const SessionId& session, const Issued& issued, const Memory& memory);
 
-// verify_statement, and: the nonce was of no other statement (replay), its person is not locked (locked).
+// verify_statement, and: its key is valid now, too, so that a lost one cannot sign for yesterday (stale); the nonce was of no
+// other statement (replay); its person is not locked (locked).
 Result<VerifiedStatement> verify_here(const ssh::SignedDocument& document, const Realm& realm, const Memory& memory, WallTime now);
 
 // May this statement be kept in the ledger, and forbid or open what it says? revoke, lock, unlock, incident_open, _extend and

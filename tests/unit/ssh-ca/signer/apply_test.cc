@@ -142,7 +142,28 @@ TEST_F(ApplyTest, TheSameBytesAgainChangeNothing) {
   EXPECT_EQ(ask(this->question()), "ok");  // not locked anew
 }
 
+TEST_F(ApplyTest, ARevokeCountsByWhicheverClockIsAhead) {
+  const auto issued = question("alice", kNow + Seconds(200));  // its clock, and the revoker's, are 200 s ahead of the signer's
+  ASSERT_EQ(ask(issued), "ok");
+  ASSERT_EQ(apply(RevokeStatement{head("carol", kNow + Seconds(201)), {person, "alice"}, "x"}), "ok");
+  EXPECT_EQ(ask(issued), "revoked");
+}
+
+TEST_F(ApplyTest, AKeyThatHasEndedSignsNothingForYesterday) {
+  const auto asked = question(), approved = question("bob");
+  std::string& people = w.sources.allowed_signers;
+  const std::string line = "alice namespaces=\"jitwg\"";
+  people.replace(people.find(line), line.size(), "alice namespaces=\"jitwg\",valid-before=\"20260302100100Z\"");
+  ASSERT_TRUE(signer.reload(w.sources));
+  EXPECT_EQ(ask(asked, kNow + Seconds(60)), "stale");
+  EXPECT_EQ(ask(approved, kNow + Seconds(60)), "ok");
+  EXPECT_EQ(ask(question()), "ok");  // still its time
+}
+
 TEST_F(ApplyTest, KindsThatAreNotItsBusiness) {
+  const auto doc = w.sign(w.request());
+  ASSERT_EQ(ask(w.issue(doc, {w.sign(w.decision(doc))})), "ok");
+  EXPECT_EQ(ask({{"op", "apply"}, {"statement", render_document(doc)}}), "unknown_type");
   const auto r = w.request();
   EXPECT_EQ(apply(r), "unknown_type");
   EXPECT_EQ(apply(LoginStatement{head("carol"), std::string(64, 'a'), Seconds(60)}), "unknown_type");
