@@ -1,5 +1,7 @@
 """A lab whose hosts run systemd: our units, started by it, carry an access from start to end."""
 
+import pathlib
+
 import pytest
 
 from access_test import answers, ssh, stage, wait_state
@@ -62,3 +64,27 @@ def test_what_is_stopped_or_killed_stays_so_and_those_who_ask_wait(booted):
         assert pid_of(booted, "broker", "jitwgd") is None and waiting.poll() is None
         booted.start("broker", "jitwgd")
         assert waiting.wait(30) == 0, waiting.stderr.read()
+
+
+@pytest.fixture
+def signer_unit(booted):
+    """Restarts the signer with these lines in its configuration and its unit; afterwards as it was."""
+    drop_in, conf = "/etc/systemd/system/jitwg-signer.service.d/test.conf", "/etc/jitwg/signer.conf"
+    before = booted.exec("broker", "cat", conf).stdout
+
+    def restart(settings, unit):
+        kept = "".join(line for line in before.splitlines(True) if line.split(" =")[0] not in settings)
+        booted.exec("broker", "sh", "-c", f"cat > {conf}", input=kept + settings)
+        booted.exec("broker", "sh", "-c", f"mkdir -p $(dirname {drop_in}) && cat > {drop_in}", input=unit)
+        booted.exec("broker", "sh", "-c", "systemctl daemon-reload && systemctl restart jitwg-signer")
+
+    yield restart
+    restart("", "")
+
+
+def test_ssh_keygen_under_the_signers_unit(booted, signer_unit):
+    drop_in = (pathlib.Path(__file__).resolve().parents[2] / "contrib/systemd/jitwg-signer-ssh-keygen.conf").read_text()
+    signer_unit("backend = ssh-keygen\n", drop_in)
+    assert ssh(booted, stage(booted), "echo in").stdout == "in\n"
+    assert booted.exec("broker", "stat", "-c", "%U %a", "/run/jitwg/signer").stdout == "jitwg-ca 700\n"
+    assert booted.exec("broker", "ls", "/run/jitwg/signer").stdout == ""
