@@ -11,20 +11,18 @@ namespace {
 // IPv4: the lowest never given; then the one whose end is longest ago. Network and broadcast address are left out.
 std::optional<IpAddress> choose_v4(const Prefix& pool, const AddressUse& use, WallTime now) {
   const uint64_t count = uint64_t{1} << (32 - pool.length);
-  auto it = use.given.lower_bound(pool.address);
-  uint64_t offset = 2;
+  // `given` is sorted, so the first gap in it is the lowest address never given.
+  uint64_t& offset = use.gapless.try_emplace(pool.address, 2).first->second;
+  for (auto it = use.given.lower_bound(pool.address.plus(offset)); it != use.given.end() && it->first == pool.address.plus(offset); ++it)
+    ++offset;
+  if (offset + 1 < count) return pool.address.plus(offset);
   std::optional<IpAddress> oldest;
   WallTime oldest_end{};
-  // `given` is sorted, so the first gap in it is the lowest address never given.
-  for (; it != use.given.end() && pool.contains(it->first); ++it) {
-    if (it->first != pool.address.plus(offset)) break;
-    ++offset;
+  for (auto it = use.given.lower_bound(pool.address.plus(2)); it != use.given.end() && pool.contains(it->first); ++it)
     if (it->second + limits::kAddressRest <= now && (!oldest || it->second < oldest_end)) {
       oldest = it->first;
       oldest_end = it->second;
     }
-  }
-  if (offset + 1 < count) return pool.address.plus(offset);
   return oldest;
 }
 

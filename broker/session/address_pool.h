@@ -2,6 +2,7 @@
 // end; IPv6 never twice. The first host address of each pool is the gateway's own and is never given.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <vector>
 
@@ -13,7 +14,9 @@ namespace jitwg {
 
 // Every address ever given, with the end of the last session that had it.
 struct AddressUse {
-  std::map<IpAddress, WallTime> given;
+  std::map<IpAddress, WallTime> given;  // grows only
+  // By a pool's first address: below that offset all were given. Found by looking, kept so that nobody looks again.
+  mutable std::map<IpAddress, uint64_t> gapless = {};
 };
 
 // One address per pool, in the order of `pools`. pool_exhausted names the pool.

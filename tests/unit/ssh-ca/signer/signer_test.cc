@@ -240,6 +240,30 @@ TEST(AddressPool, LeastRecentlyUsedAfterItsRest) {
   EXPECT_EQ(choose_addresses(pool, use, kNow + Seconds(10000))->front().address.str(), "10.9.0.6");
 }
 
+TEST(AddressPool, AGapIsFilledBeforeAnythingIsGivenAgain) {
+  // Beside a naive one, over pools that share addresses and use that was known before.
+  AddressUse use;
+  for (const char* before : {"10.9.0.3", "10.9.0.4", "10.9.0.9", "10.9.0.17"}) use.given[*IpAddress::parse(before)] = kNow - Seconds(9000);
+  const auto naive = [&](const Prefix& pool, uint64_t count) -> std::string {
+    for (uint64_t i = 2; i + 1 < count; ++i)
+      if (!use.given.contains(pool.address.plus(i))) return pool.address.plus(i).str();
+    std::string oldest = "none";
+    WallTime end = kNow;
+    for (uint64_t i = 2; i + 1 < count; ++i)
+      if (const WallTime at = use.given.at(pool.address.plus(i)); at + Seconds(3600) <= kNow && at < end)
+        oldest = pool.address.plus(i).str(), end = at;
+    return oldest;
+  };
+  const Prefix small = *Prefix::parse("10.9.0.0/29"), wide = *Prefix::parse("10.9.0.0/27");
+  for (int i = 0; i < 80; ++i) {
+    const bool first = i % 3 == 0;
+    const std::string expected = naive(first ? small : wide, first ? 8 : 32);
+    const auto got = choose_addresses({first ? small : wide}, use, kNow);
+    ASSERT_EQ(got ? got->front().address.str() : "none", expected) << i;
+    if (got) use.given[got->front().address] = kNow - Seconds(3000 + 97 * i);
+  }
+}
+
 TEST(AddressPool, BothFamiliesAndIPv6NeverTwice) {
   AddressUse use;
   const std::vector<Prefix> pools = {*Prefix::parse("10.9.0.0/24"), *Prefix::parse("fd00:9::/125")};
