@@ -270,8 +270,9 @@ void read_test_lists(const Policy& p, TomlTable& t, const std::string& name, Peo
   if (!node->is_table()) return t.problem(name, "write " + name + " = { NAME = [\"alice\"] }");
   TomlTable lists(*node->as_table(), "test." + name, t.errors());
   for (const auto& [key, value] : *node->as_table()) {
-    const bool synced = std::any_of(p.lists.begin(), p.lists.end(), [&](const SyncedList& list) { return list.title() == name + "." + std::string(key.str()); });
-    if (!synced) t.errors().add(value, name + "." + std::string(key.str()) + " does not come from a file", "a test brings people of synced lists only");
+    const std::string title = name + "." + std::string(key.str());
+    const bool synced = std::any_of(p.lists.begin(), p.lists.end(), [&](const SyncedList& list) { return list.title() == title; });
+    if (!synced) t.errors().add(value, title + " does not come from a file", "a test brings people of synced lists only");
     into[std::string(key.str())] = people_of(lists, key.str());
   }
 }

@@ -176,6 +176,7 @@ def policy(work):
     put("policy", "good-design", text)
     put("policy", "bad-name", text.replace('"group:security"', '"group:\\u001b[31m"'))
     put("policy", "bad-toml", text + "\n[[rule]\n")
+    put("policy", "bad-no-key-in-brackets", text + "\n[[= 1]]\n")
     put("policy", "bad-bytes", text.encode() + b"\nx = \"\xff\"\n")
     put("policy", "bad-test", text.replace('expect = "approval"', 'expect = "deny"'))
     put("policy", "small", text[: text.index("[groups]")] + '[groups]\na = ["a"]\n')
