@@ -10,7 +10,7 @@ import time
 import pytest
 
 from access_test import DB, answers, opened, stage, wait_state
-from gateway_test import IN_KERNEL, INSIDE, INSIDE6, OTHER, PEER, World, session_id, wg_pair, world  # noqa: F401
+from gateway_test import GATEWAY, IN_KERNEL, INSIDE, INSIDE6, OTHER, PEER, World, session_id, wg_pair, world  # noqa: F401
 from netns import wait_for
 
 GATEWAY_ADDRESS = "10.60.10.1"
@@ -178,3 +178,11 @@ def test_the_lab_survives_its_gateways_machine(fresh_lab):
         assert (evidence["peer"], evidence["elements"], evidence["flows"]) == (False, 0, 0)
     said = [entry["MESSAGE"] for entry in lab.journal("gw", "_COMM=jitwg-gateway")]
     assert any("somebody changed the chains" in line for line in said) and any("does not answer" in line for line in said)
+
+
+def test_a_wireguard_program_that_makes_no_interface_is_given_up(world):  # noqa: F811
+    with open(world.path("gateway.conf"), "a") as f:
+        f.write("transport = userspace\nwireguard-go = /bin/true\n")
+    daemon = world.gw.popen([GATEWAY, "--config", world.path("gateway.conf")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    said, _ = daemon.communicate(timeout=20)
+    assert daemon.returncode == 5 and "timeout" in said and "does not appear" in said

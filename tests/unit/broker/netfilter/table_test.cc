@@ -150,6 +150,7 @@ TEST_F(TableTest, MissingSetAndBadTextSayWhy) {
   EXPECT_EQ(table_->list("nothing").error().code, Code::wrong_state);
   const auto loaded = load_ruleset("add rule inet jitwg_test nowhere accept");
   ASSERT_FALSE(loaded);
+  EXPECT_EQ(loaded.error().code, Code::system);
   EXPECT_NE(loaded.error().message.find("nowhere"), std::string::npos) << loaded.error().message;
 }
 

@@ -83,7 +83,7 @@ TEST_F(LoginsTest, status) {
   ASSERT_TRUE(load().put(login));
   EXPECT_NE(render_status(directory, false)->find(login.session.str()), std::string::npos);
   EXPECT_NE(render_status(directory, true)->find("\"pid\":4242"), std::string::npos);
-  EXPECT_FALSE(render_status("/nonexistent/jitwg", true));
+  EXPECT_EQ(render_status("/nonexistent/jitwg", true).error().code, Code::hostd_unavailable);
 }
 
 }  // namespace
