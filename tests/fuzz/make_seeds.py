@@ -16,9 +16,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CORPUS = ROOT / "tests/fuzz/corpus"
 sys.path.insert(0, str(ROOT / "tests/support"))
 import sk_keys  # noqa: E402
-from realm import Realm, wait_for  # noqa: E402
+from realm import Realm, rfc3339, uuid7, wait_for  # noqa: E402
 
 WORDS = b"words that are signed\n"
+REFUSED = {"ecdsa-p384", "rsa-2048"}
 KEYS = {"ed25519": ("ed25519",), "ecdsa-p256": ("ecdsa", "-b", "256"), "ecdsa-p384": ("ecdsa", "-b", "384"),
         "rsa-3072": ("rsa", "-b", "3072"), "rsa-2048": ("rsa", "-b", "2048"), "ed25519-sk": ("ed25519-sk",),
         "ecdsa-sk": ("ecdsa-sk",)}  # fmt: skip
@@ -33,6 +34,10 @@ def put(target, name, data):
     folder = CORPUS / target
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def verdict(name):
+    return ("bad-" if name in REFUSED else "good-") + name
 
 
 def make_keys(work):
@@ -50,8 +55,8 @@ def string(data):
 
 def public_key(work):
     for name in KEYS:
-        put("public_key", name, (work / f"{name}.pub").read_text().strip())
-        put("public_key", f"{name}-blob", blob_of(work, name))
+        put("public_key", verdict(name), (work / f"{name}.pub").read_text().strip())
+        put("public_key", verdict(name) + "-blob", blob_of(work, name))
     line = (work / "ed25519.pub").read_text().split()[:2]
     put("public_key", "good-with-comment", " ".join([*line, "alice@laptop"]))
     keygen("-q", "-s", work / "ed25519", "-I", "x", work / "ed25519.pub")
@@ -61,6 +66,14 @@ def public_key(work):
     put("public_key", "bad-too-long", blob_of(work, "ed25519") + b"\0")
     put("public_key", "bad-small-order", string(b"ssh-ed25519") + string(b"\1" + bytes(31)))
     put("public_key", "bad-rsa-of-nothing", string(b"ssh-rsa") + string(b"\1\0\1") + string(b""))
+    sk = blob_of(work, "ed25519-sk")
+    put("public_key", "bad-sk-for-the-web", sk.replace(string(b"ssh:"), string(b"web:")))
+    put("public_key", "bad-sk-with-a-nul", sk.replace(string(b"ssh:"), string(b"ssh:\0x")))
+    put("public_key", "good-sk-of-another-application", sk.replace(string(b"ssh:"), string(b"ssh:jitwg")))
+    ecdsa = blob_of(work, "ecdsa-p256")
+    put("public_key", "bad-ecdsa-off-the-curve", ecdsa[:-1] + bytes([ecdsa[-1] ^ 1]))
+    put("public_key", "bad-ecdsa-at-infinity", string(b"ecdsa-sha2-nistp256") + string(b"nistp256") + string(b"\0"))
+    put("public_key", "bad-ecdsa-compressed", string(b"ecdsa-sha2-nistp256") + string(b"nistp256") + string(bytes([2 + ecdsa[-1] % 2]) + ecdsa[-64:-32]))
     put("public_key", "bad-rsa-negative", string(b"ssh-rsa") + string(b"\1\0\1") + string(b"\xff" * 384))
 
 
@@ -68,14 +81,16 @@ def sshsig(work):
     for name in KEYS:
         for hashed in ("sha512", "sha256"):
             text = keygen("-q", "-Y", "sign", "-n", "jitwg", "-f", work / name, f"-Ohashalg={hashed}", input=WORDS).decode()
-            put("sshsig", f"{name}-{hashed}", text)
-    blob = base64.b64decode("".join(text.splitlines()[1:-1]))
+            put("sshsig", f"{verdict(name)}-{hashed}", text)
     text = keygen("-q", "-Y", "sign", "-n", "jitwg", "-f", work / "ed25519", input=WORDS).decode()
     blob = base64.b64decode("".join(text.splitlines()[1:-1]))
-    put("sshsig", "ed25519-blob", blob)
-    put("sshsig", "ecdsa-sk-blob", base64.b64decode("".join(
+    put("sshsig", "good-ed25519-blob", blob)
+    put("sshsig", "good-ecdsa-sk-blob", base64.b64decode("".join(
         keygen("-q", "-Y", "sign", "-n", "jitwg", "-f", work / "ecdsa-sk", input=WORDS).decode().splitlines()[1:-1])))
     put("sshsig", "good-other-namespace", keygen("-q", "-Y", "sign", "-n", "file", "-f", work / "ed25519", input=WORDS))
+    for name in ("ed25519-sk", "ecdsa-sk"):
+        put("sshsig", f"bad-{name}-untouched", sk_keys.sign(work / name, WORDS, flags=0))
+        put("sshsig", f"good-{name}-verified", sk_keys.sign(work / name, WORDS, flags=5))
     put("sshsig", "bad-other-words", keygen("-q", "-Y", "sign", "-n", "jitwg", "-f", work / "ed25519", input=b"others"))
     put("sshsig", "bad-version", blob.replace(b"SSHSIG\0\0\0\1", b"SSHSIG\0\0\0\2"))
     put("sshsig", "bad-hash", blob.replace(string(b"sha512"), string(b"sha1")))
@@ -107,6 +122,12 @@ def certificate(work):
         blob = base64.b64decode(line[1])
         put("certificate", name + "-unsigned", blob[: blob.rindex(string(blob_of(work, "ca")))])
         put("certificate", name + "-blob", blob)
+        if name == "good-forced":
+            unsigned = blob[: blob.rindex(string(blob_of(work, "ca")))]
+            for where, old, new in (("key-id", b"jitwg1:", b"jitwg\0:"), ("principal", b"jitwg:0", b"jitwg\0" b"0"),
+                                    ("value", b"/bin/true", b"/bin\0true"), ("option", b"verify-r", b"verify\0r")):  # fmt: skip
+                assert unsigned.count(old) == 1
+                put("certificate", f"bad-nul-in-{where}", unsigned.replace(old, new))
     keygen("-q", "-s", work / "rsa-3072", "-I", "x", *plain, work / "ed25519.pub")
     put("certificate", "bad-rsa-ca", (work / "ed25519-cert.pub").read_text().strip())
     keygen("-q", "-s", work / "ca", "-I", "x", *plain, work / "ecdsa-p256.pub")
@@ -120,8 +141,9 @@ def allowed_signers(work):
     put("allowed_signers", "good-times", f'alice namespaces="jitwg",valid-after="20260301Z",valid-before="20270301133000Z" {ed} c\n')
     put("allowed_signers", "good-times-first", f'a@b.example valid-before="202703011330Z",namespaces="jitwg" {ed}\n')
     for name, key in keys.items():
-        put("allowed_signers", name, f'alice namespaces="jitwg" {key}\n')
-    put("allowed_signers", "all-keys", "".join(f'{name} namespaces="jitwg" {key}\n' for name, key in keys.items()))
+        put("allowed_signers", verdict(name), f'alice namespaces="jitwg" {key}\n')
+    put("allowed_signers", "good-all-keys",
+        "".join(f'{name} namespaces="jitwg" {key}\n' for name, key in keys.items() if name not in REFUSED))
     for name, text in {
         "pattern": f'* namespaces="jitwg" {ed}', "list": f'a,b namespaces="jitwg" {ed}', "no-namespace": f"alice {ed}",
         "more-namespaces": f'alice namespaces="jitwg,file" {ed}', "authority": f'alice cert-authority,namespaces="jitwg" {ed}',
@@ -140,6 +162,17 @@ def statement(work):
         good = {"request": request, "decision": realm.decision("carol", session, request, duration=30, comment="kısa"),
                 "revoke": realm.statement("revoke", "erin", session=session, reason="x"),
                 "login": realm.statement("login", "erin", token_sha256="0" * 64, read_for=600)}  # fmt: skip
+        for kind in ("lock", "unlock", "revoke"):
+            for what in ({"person": "bob"}, {"target": "db"}, {"node": "gw1"}, {"all": True}):
+                good[f"{kind}-{next(iter(what))}"] = realm.statement(kind, "erin", **what, reason="x")
+        incident, until = {"incident": uuid7()}, {"until": rfc3339(3600)}
+        good["incident-open"] = realm.statement("incident_open", "erin", **incident, **until, targets=["db", "label:prod"], reason="x")
+        good["incident-extend"] = realm.statement("incident_extend", "erin", **incident, **until, reason="x")
+        good["incident-close"] = realm.statement("incident_close", "erin", **incident, reason="x")
+        good["incident-review"] = realm.statement("incident_review", "erin", **incident, comment="x")
+        good["write-off"] = realm.statement("write_off", "erin", session=session, node="gw1", reason="x")
+        good["break-glass"] = realm.statement("break_glass", "erin", session=session, reason="x", **{
+            key: json.loads(base64.b64decode(good["decision"]["body"]))[key] for key in ("request_sha256", "access")})
     bodies = {name: base64.b64decode(document["body"]).decode() for name, document in good.items()}
     for name, body in bodies.items():
         put("statement", "good-" + name, body)

@@ -16,13 +16,15 @@ std::string line_of(std::string_view input) {
 }
 
 bool try_line(const std::string& line) {
-  const auto key = ssh::PublicKey::parse(line);
+  using ssh::PublicKey;
+  const auto key = PublicKey::parse_identity(line), plain = PublicKey::parse(line);
+  JITWG_CHECK(plain.has_value() == (key && key->type() == ssh::KeyType::ed25519));
   if (!key) {
     check_error(key.error());
     return false;
   }
   JITWG_CHECK(line.starts_with(key->str()));
-  const auto again = ssh::PublicKey::parse(key->str()), from_blob = ssh::PublicKey::parse_blob(key->blob());
+  const auto again = PublicKey::parse_identity(key->str()), from_blob = PublicKey::parse_identity_blob(key->blob());
   JITWG_CHECK(again && *again == *key && from_blob && *from_blob == *key && from_blob->str() == key->str());
   return true;
 }
@@ -33,7 +35,7 @@ bool try_input(std::string_view input) { return try_line(line_of(input)); }
 
 void compare(std::string_view input) {
   const std::string line = line_of(input);
-  const auto key = ssh::PublicKey::parse(line);
+  const auto key = ssh::PublicKey::parse_identity(line);
   if (!key) return;
   const OpenSsh openssh;
   // As we would write it: what stands behind it is a comment that is dropped.
