@@ -16,6 +16,9 @@ tl::unexpected<Error> bad(std::string why) {
   return fail(Code::bad_certificate, "certificate: " + std::move(why));
 }
 
+// OpenSSH reads names as C strings, and no certificate with a NUL in one: what ends there for it must not go on for us.
+bool has_nul(std::string_view text) { return text.find('\0') != std::string_view::npos; }
+
 // Options and flags: (name, data) pairs in ascending order of names, each once; data of an option is itself a string.
 Result<std::vector<std::pair<std::string, std::string>>> parse_options(std::string_view bytes) {
   std::vector<std::pair<std::string, std::string>> options;
@@ -24,12 +27,13 @@ Result<std::vector<std::pair<std::string, std::string>>> parse_options(std::stri
     const std::string name(reader.string());
     const std::string_view data = reader.string();
     if (!reader.ok()) return bad("an option is cut short");
+    if (has_nul(name)) return bad("an option's name holds a NUL");
     if (!options.empty() && name <= options.back().first) return bad("options unordered or twice");
     std::string value;
     if (!data.empty()) {
       WireReader inner(data);
       value = inner.string();
-      if (!inner.ok() || !inner.at_end() || value.empty()) return bad("an option's value has the wrong form");
+      if (!inner.ok() || !inner.at_end() || value.empty() || has_nul(value)) return bad("an option's value has the wrong form");
     }
     options.emplace_back(name, value);
   }
@@ -81,6 +85,7 @@ Result<Certificate> parse_certificate(std::string_view blob) {
   if (kind != kUserCertificate) return bad("not a user certificate");
   if (key32.size() != 32 || is_weak_ed25519(key32)) return bad("its key is no ed25519 key");
   if (!reserved.empty()) return bad("its reserved field is used");
+  if (has_nul(key_id)) return bad("its key ID holds a NUL");
   // Anything but a plain ed25519 key, such as a certificate in its place, ends here.
   auto ca = PublicKey::parse_blob(ca_blob);
   if (!ca) return within("certificate: its CA key", ca.error());
@@ -91,7 +96,7 @@ Result<Certificate> parse_certificate(std::string_view blob) {
                 WallTime{Seconds{before}}, {}, {}, std::move(*ca)};
   for (WireReader names(principals); !names.at_end();) {
     c.principals.emplace_back(names.string());
-    if (!names.ok()) return bad("its principals are cut short");
+    if (!names.ok() || has_nul(c.principals.back())) return bad("its principals are cut short, or hold a NUL");
   }
   JITWG_ASSIGN(c.critical_options, parse_options(critical));
   JITWG_ASSIGN(const auto extensions, parse_options(flags));

@@ -97,7 +97,9 @@ Result<KeyFields> parse_key_fields(std::string_view blob) {
   }
   if (key.type == KeyType::sk_ed25519 || key.type == KeyType::sk_ecdsa_p256) {
     key.application = reader.string();
-    if (!key.application.starts_with("ssh:")) return bad("made for something else than SSH");
+    // OpenSSH reads it as a C string, and so no key with a NUL in it.
+    if (!key.application.starts_with("ssh:") || key.application.find('\0') != std::string_view::npos)
+      return bad("made for something else than SSH");
   }
   if (!reader.ok() || !reader.at_end()) return bad("cut short or too long");
   return key;

@@ -241,6 +241,28 @@ TEST_F(Format, DuplicateOptionsAreRefused) {
   EXPECT_EQ(parse_certificate(blob).error().code, Code::bad_certificate);
 }
 
+// OpenSSH reads C strings and refuses these; we took them, and what a log shows would have ended at the NUL.
+TEST_F(Format, NamesThatHoldANulAreRefused) {
+  const PrivateKey ca = PrivateKey::generate(), user = PrivateKey::generate();
+  const std::string nul("a\0b", 3);
+  for (int field = 0; field < 4; ++field) {
+    Certificate c = sample(ca, user.public_key());
+    if (field == 0) c.key_id = nul;
+    if (field == 1) c.principals = {nul};
+    if (field == 2) c.critical_options = {{"force-command", nul}};
+    if (field == 3) c.extensions = {nul};
+    const auto back = parse_certificate(assemble_certificate(c, ca.sign(c.to_be_signed())));
+    ASSERT_FALSE(back) << field;
+    EXPECT_EQ(back.error().code, Code::bad_certificate);
+  }
+  const auto hardware = [&](const std::string& application) {
+    return PublicKey::parse_identity_blob(
+        WireWriter().string("sk-ssh-ed25519@openssh.com").string(user.public_key().ed25519()).string(application).bytes());
+  };
+  EXPECT_TRUE(hardware("ssh:jitwg"));
+  EXPECT_EQ(hardware("ssh:" + nul).error().code, Code::bad_key);
+}
+
 TEST_F(Format, CertificateInPlaceOfTheCaKeyIsRefused) {
   const PrivateKey ca = PrivateKey::generate(), user = PrivateKey::generate();
   const Certificate c = sample(ca, user.public_key());
