@@ -102,7 +102,7 @@ BREAKAGE = [
     ("jitwg", "sed -i 's/^realm = /#&/' ~alice/.config/jitwg/config", "sed -i 's/^#realm = /realm = /' ~alice/.config/jitwg/config",
      "realm", "problem", "realm = …"),
     ("jitwg", "cp -p ~alice/.config/jitwg/config /root && sed -i \"s,^ca = .*,ca = $(cut -d' ' -f1-2 ~bob/.ssh/id_ed25519.pub),\" ~alice/.config/jitwg/config",
-     "cp -p /root/config ~alice/.config/jitwg", "broker_ca", "problem", "/home/alice/.config/jitwg/config: ca = …"),
+     "cp -p /root/config ~alice/.config/jitwg", "broker_ca", "problem", "/home/alice/.config/jitwg/config: ca = ssh-ed25519 "),
     ("jitwg", "chmod 666 ~alice/.config/jitwg/config", "chmod 600 ~alice/.config/jitwg/config", "configuration", "problem",
      "chmod 0644 /home/alice/.config/jitwg/config"),
     ("jitwg", "sed -i 's/^Include/Host x\\n&/' ~alice/.ssh/config", "sed -i '/^Host x/d' ~alice/.ssh/config",
