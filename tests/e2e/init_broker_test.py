@@ -89,6 +89,18 @@ def test_init_makes_key_certificate_and_block(host, signer):
     assert value["trust"] == block_of(said) and value["realm"] == realm
 
 
+def test_while_the_ca_key_is_changed_the_block_has_both(host):
+    host.ours("jitwg-signer", "init")
+    host.sh("ssh-keygen -q -t ed25519 -N '' -f /etc/jitwg/next && echo 'ca-also = /etc/jitwg/next.pub' >> /etc/jitwg/signer.conf")
+    signer = Signer(host)
+    try:
+        said = runs(host, *NAME)
+    finally:
+        signer.stop()
+    keys = [" ".join(host.read(f"/etc/jitwg/{name}.pub").split()[:2]) for name in ("ca", "next")]
+    assert [line for line in block_of(said).splitlines() if line.startswith("ca =")] == [f"ca = {key}" for key in keys]
+
+
 def test_a_second_run_needs_no_words_says_the_same_and_changes_nothing(host, signer):
     said, before = runs(host, *NAME), host.listing()
     assert runs(host) == said == runs(host, *NAME)
@@ -242,6 +254,17 @@ def test_another_ca_pin_or_realm_is_not_taken_unasked(person):
     assert code != 0 and person.config.read_text() == before and "replaces" in shown
     assert person.types(OTHER + "y\n")[0] == 0 and "realm = lab-other" in lines(person.config)
     assert person.trust("--yes").returncode == 0 and person.config.read_text() == before
+
+
+def test_the_other_key_of_a_changing_ca_is_pinned_beside_the_first(person):
+    assert person.trust().returncode == 0
+    both = BLOCK.replace("realm =", f"ca = ssh-ed25519 {fresh_key()}\nrealm =")
+    assert person.trust(text=both).returncode == 3, "unasked"
+    done = person.trust("--yes", text=both)
+    assert done.returncode == 0 and lines(person.config) == both.splitlines()[1:-1]
+    assert done.stderr.count("SHA256:") == 2
+    assert len(json.loads(person.trust("--json", text=both).stdout)["ca"]) == 2
+    assert person.trust("--yes", text=both.replace("realm =", f"ca = ssh-ed25519 {fresh_key()}\nrealm =")).returncode == 2
 
 
 def fresh_key():

@@ -181,6 +181,11 @@ def test_what_is_missing_or_contradicts_is_refused_before_anything_is_made(host,
     assert "node = " in refuses(host, program, "--node", "somebody")
     elsewhere = trust.replace(ca["key"], host.sh("cut -d' ' -f2 /etc/ssh/ssh_host_ed25519_key.pub").strip())
     assert "is not the CA of the trust block" in refuses(host, program, "--trust", "-", text=elsewhere)
+    # While the CA's key is changed the block has both; a node has both once its file does.
+    both = trust.replace("realm =", elsewhere.splitlines()[3] + "\nrealm =")
+    assert "both keys, a line each" in refuses(host, program, "--trust", "-", text=both)
+    host.sh(f"echo '{elsewhere.splitlines()[3].removeprefix('ca = ')}' >> /etc/jitwg/ca.pub")
+    runs(host, program, "--trust", "-", text=both)
 
 
 @pytest.mark.parametrize("program, word, bad", [
