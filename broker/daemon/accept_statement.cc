@@ -1,5 +1,6 @@
 #include "broker/base/encoding.h"
 #include "broker/base/limits.h"
+#include "broker/daemon/subject.h"
 #include "broker/daemon/use_cases.h"
 
 namespace jitwg::broker {
@@ -15,6 +16,15 @@ Result<Accepted> answer_again(Change& change, const store::Statement& known,
   if (const auto id = session_of(statement)) {
     JITWG_ASSIGN(accepted.session, change.session(*id));
   }
+  std::visit(
+      [&](const auto& s) {
+        if constexpr (requires { s.what; }) accepted.subject = s.what;
+        if constexpr (requires { s.head; s.incident; } && !requires { s.session; })
+          accepted.incident = s.incident;
+      },
+      statement);
+  JITWG_ASSIGN(accepted.ended, change.tx.touched_by(known.digest));
+  if (accepted.incident) std::erase(accepted.ended, *accepted.incident);
   return accepted;
 }
 
@@ -30,6 +40,35 @@ Result<Accepted> accept_login(Change& change, const VerifiedStatement& verified)
   JITWG_TRY(change.tx.add_token({login.token_sha256, login.head.by, until, verified.digest}));
   return Accepted{.read_until = until};
 }
+
+struct Accept {
+  Change& change;
+  const Rules& rules;
+  const VerifiedStatement& verified;
+
+  using Answer = Result<Accepted>;
+  Answer operator()(const RequestStatement&) { return submit_request(change, rules, verified); }
+  Answer operator()(const DecisionStatement&) { return decide_request(change, rules, verified); }
+  Answer operator()(const RevokeStatement&) { return revoke(change, rules, verified); }
+  Answer operator()(const LockStatement&) { return lock(change, rules, verified); }
+  Answer operator()(const UnlockStatement&) { return unlock(change, rules, verified); }
+  Answer operator()(const IncidentOpenStatement&) { return open_incident(change, rules, verified); }
+  Answer operator()(const IncidentExtendStatement&) {
+    return extend_incident(change, rules, verified);
+  }
+  Answer operator()(const IncidentCloseStatement&) {
+    return close_incident(change, rules, verified);
+  }
+  Answer operator()(const IncidentReviewStatement&) {
+    return review_incident(change, rules, verified);
+  }
+  Answer operator()(const WriteOffStatement&) { return write_off(change, rules, verified); }
+  Answer operator()(const LoginStatement&) { return accept_login(change, verified); }
+  Answer operator()(const BreakGlassStatement&) {
+    return fail(Code::unknown_type, "break-glass needs no broker, and this one takes none of it",
+                "jitwg-signer break-glass, on the signer's host");
+  }
+};
 
 }  // namespace
 
@@ -50,16 +89,17 @@ Result<Accepted> accept_statement(Change& change, const Rules& rules,
         "sign it again, and check your clock");
   if (!rules.is_known(head.by, change.now))
     return fail(Code::unknown_person, head.by + " is no longer known here");
-  if (std::holds_alternative<RequestStatement>(verified.statement))
-    return submit_request(change, rules, verified);
-  if (std::holds_alternative<DecisionStatement>(verified.statement))
-    return decide_request(change, rules, verified);
-  if (std::holds_alternative<RevokeStatement>(verified.statement))
-    return revoke_session(change, rules, verified);
-  if (std::holds_alternative<LoginStatement>(verified.statement))
-    return accept_login(change, verified);
-  return fail(Code::unknown_type,
-              "this broker takes no " + std::string(type_of(verified.statement)));
+  // A key that has ended signs nothing for yesterday.
+  JITWG_TRY(rules.people.person_of(verified.signed_by.key, change.now));
+  JITWG_ASSIGN(const auto locks, change.tx.locks());
+  JITWG_TRY(check_not_locked(locks, {Subject::Kind::person, head.by}));
+  JITWG_ASSIGN(const size_t recent,
+               change.tx.statements_since(head.by, change.now - std::chrono::hours(1)));
+  if (recent >= kStatementsPerHour)
+    return fail(Code::too_many_requests,
+                head.by + " has sent " + std::to_string(recent) + " statements within the last hour",
+                "is a script running wild?");
+  return std::visit(Accept{change, rules, verified}, verified.statement);
 }
 
 Result<void> keep_statement(Change& change, const VerifiedStatement& verified,

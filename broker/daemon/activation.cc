@@ -2,6 +2,7 @@
 #include <boost/asio/co_spawn.hpp>
 
 #include "broker/daemon/broker.h"
+#include "broker/daemon/subject.h"
 #include "broker/os/service.h"
 
 namespace jitwg::broker {
@@ -20,10 +21,22 @@ std::string joined(const std::set<std::string>& words) {
 
 }  // namespace
 
-Result<std::string> Broker::choose_gateway(const store::Session& session) const {
+Result<std::string> Broker::choose_gateway(const store::Session& session,
+                                           const std::vector<store::Lock>& locks) const {
   const std::vector<std::string>& hosts = session.access.jump_hosts;
   const std::vector<std::string>& gateways = session.access.gateways;
-  const auto is_connected = [&](const std::string& node) { return nodes_->is_connected(node); };
+  JITWG_TRY(check_session_not_locked(locks, session.person, session.target));
+  const auto check_one_free = [&](const std::vector<std::string>& nodes) -> Result<void> {
+    Result<void> locked;
+    for (const std::string& node : nodes)
+      if (locked = check_not_locked(locks, {Subject::Kind::node, node}); locked) break;
+    return locked;
+  };
+  JITWG_TRY(check_one_free(gateways));
+  JITWG_TRY(check_one_free(hosts));
+  const auto is_connected = [&](const std::string& node) {
+    return nodes_->is_connected(node) && check_not_locked(locks, {Subject::Kind::node, node});
+  };
   const auto nobody = [&](Code code, std::string what, const std::vector<std::string>& nodes) {
     std::set<std::string> wrong_clocks;
     for (const std::string& node : nodes)
@@ -56,7 +69,12 @@ asio::awaitable<Result<store::Session>> Broker::activate(SessionId id) {
       co_return tl::unexpected<Error>(may.error());
     const auto rules = this->rules();
     if (!rules) co_return tl::unexpected<Error>(rules.error());
-    const auto gateway = choose_gateway(*session);
+    std::function<Result<std::vector<store::Lock>>(Change&)> read_locks = [](Change& one) {
+      return one.tx.locks();
+    };
+    const auto locks = co_await change(std::move(read_locks));
+    if (!locks) co_return tl::unexpected<Error>(locks.error());
+    const auto gateway = choose_gateway(*session, *locks);
     if (!gateway) co_return tl::unexpected<Error>(gateway.error());
     opening_.insert(id);
     std::function<Result<store::Session>(Change&)> begin = [rules = *rules, id,
@@ -131,6 +149,8 @@ asio::awaitable<Result<void>> Broker::ask_and_confirm(SessionId id, bool fresh) 
 }
 
 asio::awaitable<Result<json::value>> Broker::ask_to_issue(SessionId id) {
+  // What was signed before comes first: an incident must be open there, a lock cleared or set.
+  co_await tell_signer();
   for (bool again = false;; again = true) {
     Result<json::value> question = co_await issue_question(id);
     if (!question) co_return question;

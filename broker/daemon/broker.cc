@@ -5,6 +5,7 @@
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "broker/base/encoding.h"
 #include "broker/os/service.h"
 
 namespace jitwg::broker {
@@ -129,6 +130,11 @@ asio::awaitable<Result<void>> Broker::refresh_rules() {
     if (rules_) nodes_->drop_strangers(*rules_, **fetched);
     rules_ = std::move(*fetched);
     events_.emit({.name = EventName::policy_loaded, .text = "policy " + rules_->policy.digest});
+    std::function<Result<void>(Change&)> keep = [rules = rules_](Change& change) {
+      return change.tx.keep_rules(
+          {sha256_hex(rules->answer), rules->policy.digest, change.now, rules->answer});
+    };
+    if (const auto kept = co_await run(std::move(keep)); !kept) co_return kept;
   }
   if (!other && !rules_->validity_changed(judged_at_, now)) co_return Result<void>();
   std::function<Result<void>(Change&)> end = [rules = rules_](Change& change) {
@@ -154,8 +160,17 @@ asio::awaitable<void> Broker::tell_signer() {
       if (why == Kind::unavailable || why == Kind::internal) co_return;  // again later
       if (answer.error().code == Code::clock) co_return;  // the signer's clock will be set right
       refusal = answer.error();
-      log(Level::warning,
-          "the signer did not take statement " + statement.digest + ": " + refusal->render());
+      log(Level::warning, "the signer did not take a " + statement.type + " of " +
+                              statement.person + ", statement " + statement.digest + ": " +
+                              refusal->render());
+      // Of a session that it never issued it knows nothing, and needs to know nothing.
+      if (refusal->code != Code::unknown_session)
+        events_.emit({.name = EventName::statement_refused,
+                      .session = statement.session,
+                      .person = statement.person,
+                      .code = refusal->code,
+                      .text = "the signer refused a " + statement.type + " that the broker took: " +
+                              refusal->message});
     }
     std::function<Result<void>(Change&)> told = [digest = statement.digest,
                                                  refusal](Change& change) {

@@ -86,7 +86,8 @@ class Broker {
   boost::asio::awaitable<Result<void>> ask_and_confirm(SessionId id, bool fresh);
   boost::asio::awaitable<Result<json::value>> ask_to_issue(SessionId id);
   boost::asio::awaitable<Result<json::value>> issue_question(SessionId id);
-  Result<std::string> choose_gateway(const store::Session& session) const;
+  Result<std::string> choose_gateway(const store::Session& session,
+                                     const std::vector<store::Lock>& locks) const;
   void publish(const Effects& effects);
   // A loop that died would be missed by nobody: the program ends instead, and is started again.
   static void fatal(std::exception_ptr error);

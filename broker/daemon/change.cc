@@ -41,4 +41,10 @@ Result<store::Session> Change::session(const SessionId& id) {
   return std::move(*found);
 }
 
+Result<store::Incident> Change::incident(const SessionId& id) {
+  JITWG_ASSIGN(std::optional<store::Incident> found, tx.incident(id));
+  if (!found) return fail(Code::unknown_incident, "there is no incident " + id.str());
+  return std::move(*found);
+}
+
 }  // namespace jitwg::broker

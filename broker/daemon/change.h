@@ -34,8 +34,9 @@ class Change {
   void note(Event event) { effects_.events.push_back(std::move(event)); }
   Result<void> queue_for_signer(const std::string& digest);
 
-  // unknown_session.
+  // unknown_session, unknown_incident.
   Result<store::Session> session(const SessionId& id);
+  Result<store::Incident> incident(const SessionId& id);
 
  private:
   Effects& effects_;

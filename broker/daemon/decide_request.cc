@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "broker/base/limits.h"
+#include "broker/daemon/subject.h"
 #include "broker/daemon/use_cases.h"
 
 namespace jitwg::broker {
@@ -53,6 +54,11 @@ Result<Accepted> decide_request(Change& change, const Rules& rules,
   JITWG_ASSIGN(const auto earlier, change.tx.decisions(session.id));
   const Verdict verdict = rules.judge(session);
   JITWG_TRY(check_decision(change, decision, session, verdict, earlier));
+  JITWG_ASSIGN(const auto locks, change.tx.locks());
+  JITWG_TRY(check_session_not_locked(locks, session.person, session.target));
+  if (session.incident)
+    JITWG_TRY(find_open_incident(change, rules, *SessionId::parse(*session.incident), session.target));
+  JITWG_TRY(check_keys(verdict, verified));
 
   JITWG_TRY(keep_statement(change, verified, session.id));
   const std::string& by = decision.head.by;

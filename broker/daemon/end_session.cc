@@ -1,6 +1,4 @@
 // Everything that ends a session, or a request before it becomes one.
-#include <algorithm>
-
 #include "broker/daemon/use_cases.h"
 
 namespace jitwg::broker {
@@ -27,33 +25,6 @@ Result<store::Session> return_session(Change& change, const SessionId& id) {
   JITWG_TRY(end_session(change, session, CloseReason::returned, session.person,
                         "given back by " + session.person));
   return session;
-}
-
-Result<Accepted> revoke_session(Change& change, const Rules& rules,
-                                const VerifiedStatement& verified) {
-  const auto& revoke = std::get<RevokeStatement>(verified.statement);
-  const std::string& by = revoke.head.by;
-  const auto id = session_of(verified.statement);
-  if (!id) return fail(Code::unknown_type, "this broker revokes single sessions");
-  JITWG_ASSIGN(store::Session session, change.session(*id));
-  JITWG_ASSIGN(const auto decisions, change.tx.decisions(session.id));
-  const bool approved_it = std::ranges::any_of(decisions, [&](const store::Decision& decision) {
-    return decision.person == by && decision.choice == Choice::approve;
-  });
-  if (by != session.person && !approved_it && !rules.policy.has_right("revoke", by))
-    return fail(Code::not_permitted, by + " may not revoke this session",
-                "its own person, its approvers and those with the right `revoke` may");
-  if (is_final(session.state))
-    return fail(Code::wrong_state,
-                "the session is " + std::string(name(session.state)) + " already");
-  JITWG_TRY(keep_statement(change, verified, session.id));
-  // The signer remembers it in its ledger, so that no broker, however owned, gets this session
-  // opened again.
-  JITWG_TRY(change.queue_for_signer(verified.digest));
-  JITWG_TRY(change.record(EventName::revoke_submitted, session, revoke.reason, by));
-  JITWG_TRY(end_session(change, session, CloseReason::revoked, by,
-                        "revoked by " + by + ": " + revoke.reason));
-  return Accepted{.session = std::move(session)};
 }
 
 Result<void> end_due(Change& change) {

@@ -1,5 +1,6 @@
 #include "broker/base/encoding.h"
 #include "broker/base/limits.h"
+#include "broker/daemon/subject.h"
 #include "broker/daemon/use_cases.h"
 #include "ssh-ca/format/certificate.h"
 
@@ -36,6 +37,15 @@ Result<store::Session> begin_opening(Change& change, const Rules& rules, const S
   JITWG_TRY(check_may_open(session, change.now));
   if (!rules.is_known(session.person, change.now))
     return fail(Code::unknown_person, session.person + " is no longer known here");
+  JITWG_ASSIGN(const auto locks, change.tx.locks());
+  JITWG_TRY(check_session_not_locked(locks, session.person, session.target));
+  JITWG_TRY(check_not_locked(locks, {Subject::Kind::node, gateway}));
+  // What a locked person approved counts for nothing until they are unlocked.
+  JITWG_ASSIGN(const auto decisions, change.tx.decisions(id));
+  for (const store::Decision& one : decisions)
+    JITWG_TRY(check_not_locked(locks, {Subject::Kind::person, one.person}));
+  if (session.incident)
+    JITWG_TRY(find_open_incident(change, rules, *SessionId::parse(*session.incident), session.target));
   JITWG_ASSIGN(const size_t recent,
                change.tx.activations_since(session.person, change.now - std::chrono::hours(1)));
   if (recent >= limits::kActivationsPerHour)

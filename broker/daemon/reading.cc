@@ -5,6 +5,7 @@
 #include "broker/base/encoding.h"
 #include "broker/base/limits.h"
 #include "broker/daemon/session_json.h"
+#include "broker/daemon/subject.h"
 
 namespace jitwg::broker {
 namespace {
@@ -57,6 +58,8 @@ Result<std::string> reader_of(Change& change, const Rules& rules, const std::str
   JITWG_ASSIGN(const auto token, change.tx.token(*hash));
   if (!token || token->until <= change.now || !rules.is_known(token->person, change.now))
     return no_token();
+  JITWG_ASSIGN(const auto locks, change.tx.locks());
+  JITWG_TRY(check_not_locked(locks, {Subject::Kind::person, token->person}));
   return token->person;
 }
 
@@ -137,7 +140,66 @@ Result<json::value> request_json(Change& change, const Rules& rules, const std::
   return json::value{
       {"request", render_document(request->document)},
       {"decisions", std::move(documents)},
-      {"access", render_access(open && !verdict.denial ? verdict.access : session.access)}};
+      {"access", render_access(open && !verdict.denial ? verdict.access : session.access)},
+      {"keys", name(verdict.keys)}};
+}
+
+Result<json::value> list_locks(Change& change, const Rules& rules, const std::string& bearer) {
+  JITWG_TRY(reader_of(change, rules, bearer));
+  JITWG_ASSIGN(const auto locks, change.tx.locks());
+  json::array list;
+  for (const store::Lock& lock : locks) list.push_back(lock_json(lock));
+  return list;
+}
+
+Result<json::value> list_incidents(Change& change, const Rules& rules, const std::string& bearer) {
+  JITWG_TRY(reader_of(change, rules, bearer));
+  JITWG_ASSIGN(const auto incidents, change.tx.incidents(kListed));
+  json::array list;
+  for (const store::Incident& incident : incidents) {
+    JITWG_ASSIGN(json::value object, incident_json(change.tx, incident, change.now));
+    list.push_back(std::move(object));
+  }
+  return list;
+}
+
+Result<json::value> read_incident(Change& change, const Rules& rules, const std::string& bearer,
+                                  const SessionId& id) {
+  JITWG_ASSIGN(const std::string person, reader_of(change, rules, bearer));
+  JITWG_ASSIGN(const store::Incident incident, change.incident(id));
+  JITWG_ASSIGN(json::value object, incident_json(change.tx, incident, change.now));
+  JITWG_ASSIGN(const auto all, change.tx.sessions_in(id));
+  json::array sessions;
+  bool as_auditor = false;
+  for (const store::Session& session : all) {
+    JITWG_ASSIGN(const bool concerned, concerns(change, rules, person, session));
+    if (!concerned && !rules.may_audit(person)) continue;
+    as_auditor |= !concerned;
+    JITWG_ASSIGN(json::value one, session_json(change.tx, session));
+    sessions.push_back(std::move(one));
+  }
+  if (as_auditor)
+    change.note({.name = EventName::audit_read,
+                 .person = person,
+                 .text = person + " read the sessions of incident " + id.str()});
+  object.get_object()["sessions"] = std::move(sessions);
+  return object;
+}
+
+Result<json::value> list_affected(Change& change, const Rules& rules, const std::string& bearer,
+                                  const Subject& what) {
+  JITWG_ASSIGN(const std::string person, reader_of(change, rules, bearer));
+  JITWG_TRY(check_exists(change, rules, what));
+  if (!check_may_lock(rules, person, what))
+    JITWG_TRY(check_may_revoke(change, rules, person, what));
+  JITWG_ASSIGN(const auto sessions, open_sessions(change, what));
+  json::array list;
+  for (const store::Session& session : sessions)
+    list.push_back({{"session", session.id.str()},
+                    {"state", name(session.state)},
+                    {"person", session.person},
+                    {"target", session.target}});
+  return list;
 }
 
 }  // namespace jitwg::broker

@@ -72,6 +72,21 @@ json::value realm_json(const Rules& rules, const http::Caller& caller, const Nod
           {"node", node_of(rules, caller)}};
 }
 
+// "kind" and "name" of a subject, out of the query.
+Result<Subject> parse_subject(const std::map<std::string, std::string>& query) {
+  using enum Subject::Kind;
+  for (const auto& [key, value] : query)
+    if (key == "all") return Subject{all, {}};
+    else if (key == "person") return Subject{person, value};
+    else if (key == "target") return Subject{target, value};
+    else if (key == "node") return Subject{node, value};
+    else if (key == "session" || key == "incident") {
+      JITWG_ASSIGN(const SessionId id, SessionId::parse(value));
+      return Subject{key == "session" ? session : incident, id.str()};
+    }
+  return fail(Code::bad_value, "of what?", "person, target, node, session, incident or all");
+}
+
 // "/v1/sessions/ID[/verb]": the ID and the verb.
 Result<std::pair<SessionId, std::string>> parse_session_path(std::string_view rest) {
   const size_t slash = rest.find('/');
@@ -99,7 +114,7 @@ asio::awaitable<http::Answer> Routes::handle(http::Request request) {
 }
 
 asio::awaitable<Routes::Body> Routes::dispatch(const http::Request& request, RulesPtr rules) {
-  constexpr std::string_view kSession = "/v1/sessions/";
+  constexpr std::string_view kSession = "/v1/sessions/", kIncident = "/v1/incidents/";
   const bool get = request.method == "GET";
   const bool post = request.method == "POST";
   const std::string& path = request.path;
@@ -120,6 +135,21 @@ asio::awaitable<Routes::Body> Routes::dispatch(const http::Request& request, Rul
     };
     co_return co_await broker_.change(std::move(read));
   }
+  if (get && (path == "/v1/locks" || path == "/v1/incidents" || path == "/v1/affected")) {
+    read = [&](Change& change) -> Body {
+      if (path == "/v1/locks") return list_locks(change, *rules, request.bearer);
+      if (path == "/v1/incidents") return list_incidents(change, *rules, request.bearer);
+      JITWG_ASSIGN(const Subject what, parse_subject(request.query));
+      return list_affected(change, *rules, request.bearer, what);
+    };
+    co_return co_await broker_.change(std::move(read));
+  }
+  if (get && path.starts_with(kIncident)) {
+    const auto id = SessionId::parse(std::string_view(path).substr(kIncident.size()));
+    if (!id) co_return fail(Code::unknown_incident, "no incident's ID", "give the whole UUID");
+    read = [&](Change& change) { return read_incident(change, *rules, request.bearer, *id); };
+    co_return co_await broker_.change(std::move(read));
+  }
   if (path.starts_with(kSession)) {
     const auto parsed = parse_session_path(std::string_view(path).substr(kSession.size()));
     if (!parsed) co_return tl::unexpected<Error>(parsed.error());
@@ -127,10 +157,9 @@ asio::awaitable<Routes::Body> Routes::dispatch(const http::Request& request, Rul
     if (get && verb.empty()) co_return co_await get_session(request, rules, id);
     if (post && verb == "activate") co_return co_await activate(request, id);
     if (post && verb == "return") co_return co_await give_back(request, id);
-    if (get && verb == "request") {
-      read = [&, key = id](Change& change) {
-        return request_json(change, *rules, request.bearer, key);
-      };
+    if (get && (verb == "request" || verb == "export")) {
+      read = [&, key = id, show = verb == "request" ? request_json : export_session](
+                 Change& change) { return show(change, *rules, request.bearer, key); };
       co_return co_await broker_.change(std::move(read));
     }
   }
@@ -161,18 +190,23 @@ asio::awaitable<Routes::Body> Routes::post_statement(const http::Request& reques
       JITWG_ASSIGN(answered.body, session_json(change.tx, *accepted.session));
     } else if (accepted.read_until) {
       answered.body = {{"read_until", render_time(*accepted.read_until)}};
+    } else if (accepted.incident) {
+      JITWG_ASSIGN(const store::Incident incident, change.incident(*accepted.incident));
+      JITWG_ASSIGN(answered.body, incident_json(change.tx, incident, change.now));
+    } else if (accepted.subject) {
+      answered.body = {{"subject", subject_json(*accepted.subject)}};
+    }
+    if (!accepted.session && (accepted.incident || accepted.subject)) {
+      json::array ended;
+      for (const SessionId& id : accepted.ended) ended.emplace_back(id.str());
+      answered.body.as_object()["ended"] = std::move(ended);
     }
     return answered;
   };
   auto answered = co_await broker_.change(std::move(work));
   const std::optional<Error> error = answered ? answered->refusal : std::optional(answered.error());
   if (!error) co_return std::move(answered->body);
-  const auto session = std::visit(
-      [](const auto& s) -> std::optional<SessionId> {
-        if constexpr (requires { s.session; }) return s.session;
-        return std::nullopt;
-      },
-      verified->statement);
+  const auto session = session_of(verified->statement);
   if (!answered) refused(*error, head_of(verified->statement).by, session);
   co_return tl::unexpected<Error>(*error);
 }

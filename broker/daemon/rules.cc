@@ -21,19 +21,37 @@ Result<RulesPtr> Rules::parse(const json::value& answer) {
   JITWG_ASSIGN(ssh::CaKeys ca, ssh::CaKeys::parse(ca_text));
   if (policy.digest != digest)
     return fail(Code::bad_policy, "the signer's digest is not that of its policy");
+  json::object lasting = answer.as_object();
+  lasting.erase("now");
   return std::make_shared<const Rules>(Rules{std::move(policy), std::move(people), std::move(ca),
-                                             std::move(policy_bytes), std::move(people_bytes)});
+                                             std::move(policy_bytes), std::move(people_bytes),
+                                             render_json(lasting)});
 }
 
 Verdict Rules::judge(const store::Session& session) const {
   return decide(policy, {.person = session.person,
                          .target = session.target,
                          .duration = session.duration,
-                         .at = session.requested_at});
+                         .at = session.requested_at,
+                         .incident = session.incident.has_value(),
+                         .opened_by = session.incident_opener});
 }
 
 bool Rules::may_decide(const store::Session& session, const std::string& person) const {
   return person != session.person && judge(session).approvers.contains(person);
+}
+
+Result<void> check_keys(const Verdict& verdict, const VerifiedStatement& verified) {
+  const ssh::SignedBy& by = verified.signed_by;
+  const bool pin = verdict.keys == KeyDemand::verify_required;
+  if (verdict.keys == KeyDemand::any || (by.key.is_hardware() && (!pin || by.user_verified)))
+    return {};
+  return fail(Code::hardware_key_wanted,
+              "the rule \"" + verdict.rule + "\" wants " +
+                  (pin ? "hardware keys that ask for a PIN or a finger" : "signatures by hardware keys") +
+                  ", this is by " + by.key.fingerprint(),
+              pin ? "ssh-keygen -t ed25519-sk -O verify-required makes one"
+                  : "ssh-keygen -t ed25519-sk makes one");
 }
 
 const ssh::PublicKey* Rules::node_key(const std::string& node) const {

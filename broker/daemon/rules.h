@@ -10,6 +10,7 @@
 #include "broker/store/store.h"
 #include "policy/decide.h"
 #include "policy/policy.h"
+#include "policy/statement.h"
 #include "ssh-ca/format/allowed_signers.h"
 #include "ssh-ca/format/ca_keys.h"
 
@@ -20,6 +21,7 @@ struct Rules {
   ssh::AllowedSigners people;
   ssh::CaKeys ca;  // first the one that signs now
   std::string policy_bytes, people_bytes;
+  std::string answer;  // the signer's, as JSON without its time: what is kept of it
 
   // The signer's answer to {"op":"policy"}.
   static Result<std::shared_ptr<const Rules>> parse(const json::value& answer);
@@ -40,6 +42,8 @@ struct Rules {
   // A session's key must not be anybody's or anything's standing key: key_reused.
   Result<void> check_session_keys(const RequestStatement& request) const;
 };
+// Does the verdict's rule count this signature's key? hardware_key_wanted.
+Result<void> check_keys(const Verdict& verdict, const VerifiedStatement& verified);
 using RulesPtr = std::shared_ptr<const Rules>;
 
 }  // namespace jitwg::broker

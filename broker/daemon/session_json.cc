@@ -32,12 +32,16 @@ json::array approvals_json(const std::vector<store::Decision>& decisions) {
 json::value evidence_json(const store::Session& session,
                           const std::vector<store::NodeReport>& reports) {
   if (session.state != State::closing && session.state != State::closed) return nullptr;
-  const std::set<std::string> waiting = unproven(session, reports);
+  // A node that proves it after all is verified, whatever was written off.
+  std::vector<store::NodeReport> proofs = reports;
+  std::erase_if(proofs, [](const auto& one) { return one.state == store::NodeReport::State::written_off; });
+  const std::set<std::string> silent = unproven(session, proofs);
   json::object nodes;
   for (const std::string& node : enforcement_points(session)) nodes[node] = nullptr;
   for (const store::NodeReport& report : reports) {
-    if (!nodes.contains(report.node) || waiting.contains(report.node)) continue;
-    json::object shown{{"at", render_time(report.at)}, {"result", "verified"}};
+    const bool off = report.state == store::NodeReport::State::written_off;
+    if (!nodes.contains(report.node) || off != silent.contains(report.node)) continue;
+    json::object shown{{"at", render_time(report.at)}, {"result", off ? "written_off" : "verified"}};
     if (const auto value = parse_json(report.evidence, limits::kHttpBodyBytes);
         value && value->is_object())
       for (const auto& [key, what] : value->get_object()) shown[key] = what;
@@ -85,6 +89,72 @@ Result<json::value> session_json(store::Tx& tx, const store::Session& session) {
     object["break_glass"] = grant.break_glass;
   }
   return object;
+}
+
+namespace {
+
+json::value refusal_or_null(const std::optional<Error>& refusal) {
+  if (!refusal) return nullptr;
+  return {{"code", name(refusal->code)}, {"message", refusal->message}};
+}
+
+std::string_view word_of(Subject::Kind kind) {
+  switch (kind) {
+    case Subject::Kind::person:
+      return "person";
+    case Subject::Kind::target:
+      return "target";
+    case Subject::Kind::node:
+      return "node";
+    case Subject::Kind::session:
+      return "session";
+    case Subject::Kind::incident:
+      return "incident";
+    case Subject::Kind::all:
+      break;
+  }
+  return "all";
+}
+
+}  // namespace
+
+json::value subject_json(const Subject& what) {
+  return {{"kind", word_of(what.kind)}, {"name", what.name}};
+}
+
+json::value lock_json(const store::Lock& lock) {
+  return {{"kind", word_of(lock.what.kind)},
+          {"name", lock.what.name},
+          {"by", lock.person},
+          {"reason", lock.reason},
+          {"at", render_time(lock.at)},
+          {"signer_refusal", refusal_or_null(lock.signer_refusal)}};
+}
+
+Result<json::value> incident_json(store::Tx& tx, const store::Incident& incident, WallTime now) {
+  JITWG_ASSIGN(const auto statements, tx.statements_about(incident.id));
+  json::array reviews;
+  for (const store::Statement& one : statements) {
+    if (one.type != "incident_review") continue;
+    JITWG_ASSIGN(const Statement parsed, parse_statement(one.document.body));
+    const auto& review = std::get<IncidentReviewStatement>(parsed);
+    reviews.push_back({{"person", one.person},
+                       {"at", render_time(one.received_at)},
+                       {"comment", review.comment}});
+  }
+  const char* state = incident.closed_at ? "closed" : incident.until <= now ? "ended" : "open";
+  return json::value{{"incident", incident.id.str()},
+                     {"state", state},
+                     {"opened_by", incident.opened_by},
+                     {"targets", array_of(incident.targets)},
+                     {"reason", incident.reason},
+                     {"opened_at", render_time(incident.opened_at)},
+                     {"until", render_time(incident.until)},
+                     {"closed_at", time_or_null(incident.closed_at)},
+                     {"closed_by", text_or_null(incident.closed_by)},
+                     {"close_reason", text_or_null(incident.close_reason)},
+                     {"reviews", std::move(reviews)},
+                     {"signer_refusal", refusal_or_null(incident.signer_refusal)}};
 }
 
 }  // namespace jitwg::broker

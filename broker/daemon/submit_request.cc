@@ -1,4 +1,5 @@
 #include "broker/base/limits.h"
+#include "broker/daemon/subject.h"
 #include "broker/daemon/use_cases.h"
 
 namespace jitwg::broker {
@@ -17,8 +18,8 @@ Result<void> check_request(Change& change, const Rules& rules, const RequestStat
   if (seen)
     return fail(Code::key_reused, "an earlier request carried this WireGuard or SSH key",
                 "every request makes fresh keys");
-  if (request.incident)
-    return fail(Code::no_incident, "no incident \"" + request.incident->str() + "\" is open");
+  JITWG_ASSIGN(const auto locks, change.tx.locks());
+  JITWG_TRY(check_session_not_locked(locks, request.head.by, request.target));
   JITWG_ASSIGN(const size_t open, change.tx.open_requests(request.head.by));
   if (open >= limits::kOpenRequestsPerPerson)
     return fail(Code::too_many_requests,
@@ -33,16 +34,31 @@ Result<Accepted> submit_request(Change& change, const Rules& rules,
                                 const VerifiedStatement& verified) {
   const auto& request = std::get<RequestStatement>(verified.statement);
   JITWG_TRY(check_request(change, rules, request));
-  const Verdict verdict = decide(rules.policy, {.person = request.head.by,
-                                                .target = request.target,
-                                                .duration = request.duration,
-                                                .at = change.now});
+  std::optional<store::Incident> incident;
+  if (request.incident) {
+    JITWG_ASSIGN(incident, find_open_incident(change, rules, *request.incident, request.target));
+  }
+  Verdict verdict = decide(rules.policy, {.person = request.head.by,
+                                          .target = request.target,
+                                          .duration = request.duration,
+                                          .at = change.now,
+                                          .incident = incident.has_value(),
+                                          .opened_by = incident ? incident->opened_by : ""});
+  if (!verdict.denial)
+    if (const auto keys = check_keys(verdict, verified); !keys) {
+      verdict.outcome = Verdict::Outcome::deny;
+      verdict.denial = keys.error();
+    }
   JITWG_TRY(keep_statement(change, verified, request.session, verdict.denial));
   store::Session session{.id = request.session};
   session.person = request.head.by;
   session.target = request.target;
   session.reason = request.reason;
   session.ticket = request.ticket;
+  if (incident) {
+    session.incident = incident->id.str();
+    session.incident_opener = incident->opened_by;
+  }
   session.request = verified.digest;
   session.wg_public_key = request.wg_public_key;
   session.ssh_public_key = request.ssh_public_key.str();
@@ -66,7 +82,8 @@ Result<Accepted> submit_request(Change& change, const Rules& rules,
       session.lapses_at = change.now + rules.policy.activate_within;
       JITWG_TRY(
           change.record(EventName::request_decided, session,
-                        "approved by policy: the rule \"" + verdict.rule + "\" needs no approval"));
+                        "approved by policy: the rule \"" + verdict.rule + "\" needs no approval" +
+                            (verdict.self_opened ? ", in an incident of their own" : "")));
       break;
     case Verdict::Outcome::approval:
       break;

@@ -74,8 +74,23 @@ std::set<std::string> unproven(const store::Session& session,
                                const std::vector<store::NodeReport>& reports) {
   std::set<std::string> nodes = enforcement_points(session);
   for (const store::NodeReport& report : reports)
-    if (report.state == ReportState::closed && is_clean(session, report)) nodes.erase(report.node);
+    if (report.state == ReportState::written_off ||
+        (report.state == ReportState::closed && is_clean(session, report)))
+      nodes.erase(report.node);
   return nodes;
+}
+
+Result<void> close_when_proven(Change& change, store::Session& session) {
+  JITWG_ASSIGN(const auto reports, change.tx.reports(session.id));
+  if (session.state != State::closing || !unproven(session, reports).empty()) return {};
+  const bool written_off = std::ranges::any_of(
+      reports, [](const auto& one) { return one.state == ReportState::written_off; });
+  session.state = State::closed;
+  JITWG_TRY(change.record(EventName::session_closed, session,
+                          std::string(name(*session.close_reason)) +
+                              (written_off ? ": what evidence was missing is written off"
+                                           : ": every node has shown that nothing is left")));
+  return change.save(session);
 }
 
 Result<void> take_report(Change& change, const store::NodeReport& report) {
@@ -89,12 +104,7 @@ Result<void> take_report(Change& change, const store::NodeReport& report) {
   JITWG_TRY(change.tx.add_report(report));
   JITWG_ASSIGN(const auto reports, change.tx.reports(session.id));
   if (session.state != State::closing) JITWG_TRY(judge_open(change, session, report, reports));
-  if (session.state != State::closing || !unproven(session, reports).empty()) return {};
-  session.state = State::closed;
-  JITWG_TRY(change.record(
-      EventName::session_closed, session,
-      std::string(name(*session.close_reason)) + ": every node has shown that nothing is left"));
-  return change.save(session);
+  return close_when_proven(change, session);
 }
 
 }  // namespace jitwg::broker

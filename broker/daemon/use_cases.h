@@ -11,16 +11,22 @@
 
 namespace jitwg::broker {
 
+constexpr size_t kStatementsPerHour = 600;  // per person, of any kind: a script gone wild fills no disk
+
 // A signed statement, verified by verify_statement(). The same bytes again: the same answer, no new
 // effect.
 struct Accepted {
-  std::optional<store::Session> session;  // request, decision, revoke
+  std::optional<store::Session> session;  // request, decision, revoke of one session, write_off
+  std::optional<SessionId> incident;      // incident_…
+  std::optional<Subject> subject;         // revoke, lock, unlock
+  std::vector<SessionId> ended;           // what a revoke, lock or incident_close ended or cancelled
   std::optional<WallTime> read_until;     // login
   // A well-signed request that policy denies: stored, visible as `denied`, and yet the answer is
   // this.
   std::optional<Error> refusal;
 };
-// replay, stale, and those of the one it is.
+// replay, stale, locked, too_many_requests, and those of the one it is. unknown_type: break_glass is
+// for the signer's own host.
 Result<Accepted> accept_statement(Change& change, const Rules& rules,
                                   const VerifiedStatement& statement);
 // Its parts, behind accept_statement's common checks.
@@ -28,8 +34,21 @@ Result<Accepted> submit_request(Change& change, const Rules& rules,
                                 const VerifiedStatement& statement);
 Result<Accepted> decide_request(Change& change, const Rules& rules,
                                 const VerifiedStatement& statement);
-Result<Accepted> revoke_session(Change& change, const Rules& rules,
+Result<Accepted> revoke(Change& change, const Rules& rules, const VerifiedStatement& statement);
+Result<Accepted> lock(Change& change, const Rules& rules, const VerifiedStatement& statement);
+Result<Accepted> unlock(Change& change, const Rules& rules, const VerifiedStatement& statement);
+Result<Accepted> open_incident(Change& change, const Rules& rules,
+                               const VerifiedStatement& statement);
+Result<Accepted> extend_incident(Change& change, const Rules& rules,
+                                 const VerifiedStatement& statement);
+Result<Accepted> close_incident(Change& change, const Rules& rules,
                                 const VerifiedStatement& statement);
+Result<Accepted> review_incident(Change& change, const Rules& rules,
+                                 const VerifiedStatement& statement);
+Result<Accepted> write_off(Change& change, const Rules& rules, const VerifiedStatement& statement);
+// Open still, and about this target: no_incident.
+Result<store::Incident> find_open_incident(Change& change, const Rules& rules, const SessionId& id,
+                                           const std::string& target);
 Result<void> keep_statement(Change& change, const VerifiedStatement& statement,
                             const std::optional<SessionId>& session,
                             const std::optional<Error>& refusal = {});
@@ -68,6 +87,9 @@ std::set<std::string> unconfirmed(const store::Session& session,
 std::set<std::string> enforcement_points(const store::Session& session);
 std::set<std::string> unproven(const store::Session& session,
                                const std::vector<store::NodeReport>& reports);
+
+// From closing to closed, once every enforcement point has shown evidence or was written off.
+Result<void> close_when_proven(Change& change, store::Session& session);
 
 // Given back: ends it, or cancels the request. Nothing when it is over already.
 Result<store::Session> return_session(Change& change, const SessionId& id);

@@ -149,8 +149,85 @@ CREATE TRIGGER transitions_fixed BEFORE UPDATE ON transitions BEGIN SELECT raise
 CREATE TRIGGER transitions_closed BEFORE INSERT ON transitions BEGIN SELECT raise(ABORT, 'fixed'); END;
 )sql";
 
+// Locks, incidents, what was written off, and policy and people as they stood. `touched` links a
+// statement to each session or incident that it was about or ended.
+constexpr const char* kSecond = R"sql(
+CREATE INDEX statements_person ON statements (person, received_at);
+CREATE INDEX statements_session ON statements (session) WHERE session IS NOT NULL;
+
+CREATE TABLE touched (
+  subject TEXT NOT NULL CHECK (length(subject) = 36),
+  statement TEXT NOT NULL REFERENCES statements (digest),
+  PRIMARY KEY (subject, statement)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX touched_by ON touched (statement);
+
+CREATE TABLE locks (
+  id INTEGER PRIMARY KEY,
+  kind TEXT NOT NULL CHECK (kind IN ('person', 'target', 'node', 'all')),
+  name TEXT NOT NULL CHECK ((kind = 'all') = (name = '')),
+  person TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  statement TEXT NOT NULL UNIQUE REFERENCES statements (digest),
+  cleared_by TEXT REFERENCES statements (digest)
+) STRICT;
+CREATE INDEX locks_held ON locks (kind, name) WHERE cleared_by IS NULL;
+CREATE TRIGGER locks_once BEFORE UPDATE OF cleared_by ON locks WHEN old.cleared_by IS NOT NULL
+BEGIN SELECT raise(ABORT, 'a lock is cleared once'); END;
+CREATE TRIGGER locks_fixed BEFORE UPDATE OF id, kind, name, person, reason, at, statement ON locks
+BEGIN SELECT raise(ABORT, 'written once'); END;
+CREATE TRIGGER locks_keep BEFORE DELETE ON locks BEGIN SELECT raise(ABORT, 'nothing is deleted'); END;
+
+CREATE TABLE incidents (
+  id TEXT PRIMARY KEY CHECK (length(id) = 36),
+  opened_by TEXT NOT NULL,
+  targets TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  opened_at INTEGER NOT NULL,
+  until INTEGER NOT NULL CHECK (until > opened_at),
+  statement TEXT NOT NULL UNIQUE REFERENCES statements (digest),
+  closed_at INTEGER,
+  closed_by TEXT,
+  close_reason TEXT,
+  CHECK ((closed_at IS NULL) = (closed_by IS NULL) AND (closed_at IS NULL) = (close_reason IS NULL))
+) STRICT;
+CREATE TRIGGER incidents_fixed BEFORE UPDATE OF id, opened_by, targets, reason, opened_at, statement ON incidents
+BEGIN SELECT raise(ABORT, 'how it was opened never changes'); END;
+CREATE TRIGGER incidents_closed BEFORE UPDATE ON incidents WHEN old.closed_at IS NOT NULL
+BEGIN SELECT raise(ABORT, 'a closed incident stays as it is'); END;
+CREATE TRIGGER incidents_keep BEFORE DELETE ON incidents BEGIN SELECT raise(ABORT, 'nothing is deleted'); END;
+CREATE INDEX sessions_incident ON sessions (incident) WHERE incident IS NOT NULL;
+
+CREATE TABLE write_offs (
+  session TEXT NOT NULL REFERENCES sessions (id),
+  node TEXT NOT NULL,
+  person TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  statement TEXT NOT NULL UNIQUE REFERENCES statements (digest),
+  PRIMARY KEY (session, node)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rules (
+  id INTEGER PRIMARY KEY,
+  digest TEXT NOT NULL CHECK (length(digest) = 64),
+  policy_sha256 TEXT NOT NULL,
+  loaded_at INTEGER NOT NULL,
+  answer TEXT NOT NULL
+) STRICT;
+CREATE INDEX rules_policy ON rules (policy_sha256);
+
+CREATE TRIGGER touched_keep BEFORE DELETE ON touched BEGIN SELECT raise(ABORT, 'nothing is deleted'); END;
+CREATE TRIGGER touched_fixed BEFORE UPDATE ON touched BEGIN SELECT raise(ABORT, 'written once'); END;
+CREATE TRIGGER write_offs_keep BEFORE DELETE ON write_offs BEGIN SELECT raise(ABORT, 'nothing is deleted'); END;
+CREATE TRIGGER write_offs_fixed BEFORE UPDATE ON write_offs BEGIN SELECT raise(ABORT, 'written once'); END;
+CREATE TRIGGER rules_keep BEFORE DELETE ON rules BEGIN SELECT raise(ABORT, 'nothing is deleted'); END;
+CREATE TRIGGER rules_fixed BEFORE UPDATE ON rules BEGIN SELECT raise(ABORT, 'written once'); END;
+)sql";
+
 }  // namespace
 
-const std::array<const char*, 1> kMigrations = {kFirst};
+const std::array<const char*, 2> kMigrations = {kFirst, kSecond};
 
 }  // namespace jitwg::store

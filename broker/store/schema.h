@@ -6,6 +6,6 @@
 
 namespace jitwg::store {
 
-extern const std::array<const char*, 1> kMigrations;
+extern const std::array<const char*, 2> kMigrations;
 
 }  // namespace jitwg::store

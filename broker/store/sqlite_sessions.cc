@@ -11,7 +11,8 @@ namespace {
   "ssh_public_key, "                                                                            \
   "token_sha256, requested_at, duration, access, lapses_at, opening_at, gateway, grant_body, "  \
   "grant_signature, "                                                                           \
-  "certificate, not_before, not_after, refusal"
+  "certificate, not_before, not_after, refusal, "                                               \
+  "(SELECT opened_by FROM incidents WHERE incidents.id = sessions.incident)"
 
 std::string text_of(const json::value& value) { return render_json(value); }
 
@@ -50,6 +51,7 @@ Result<Session> parse_session(Query& row) {
     JITWG_ASSIGN(const json::value value, parse_json(*refusal, limits::kHttpBodyBytes));
     session.refusal = parse_error(value);
   }
+  session.incident_opener = row.optional_text(24).value_or("");
   return session;
 }
 
@@ -87,6 +89,14 @@ Result<std::vector<Session>> SqliteTx::sessions(const std::vector<State>& states
                    " FROM sessions WHERE (?1 = '[]' OR state IN (SELECT value FROM json_each(?1)))"
                    " AND (?2 = '' OR person = ?2) ORDER BY id DESC LIMIT ?3",
                    text_of(words), person, static_cast<int64_t>(limit));
+    return read_sessions(rows);
+  });
+}
+
+Result<std::vector<Session>> SqliteTx::sessions_in(const SessionId& incident) {
+  return guarded([&]() -> Result<std::vector<Session>> {
+    Query rows = sql_.query(
+        "SELECT " SESSION_COLUMNS " FROM sessions WHERE incident = ? ORDER BY id DESC", incident.str());
     return read_sessions(rows);
   });
 }

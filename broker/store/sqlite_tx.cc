@@ -62,6 +62,8 @@ std::string_view name(NodeReport::State state) {
       return "closed";
     case NodeReport::State::refused:
       return "refused";
+    case NodeReport::State::written_off:
+      return "written_off";
   }
   return "refused";
 }
@@ -79,6 +81,52 @@ Result<bool> SqliteTx::nonce_known(const std::string& realm, const std::string& 
   return guarded([&]() -> Result<bool> {
     return sql_.query("SELECT 1 FROM statements WHERE realm = ? AND nonce = ?", realm, nonce)
         .next();
+  });
+}
+
+Result<void> SqliteTx::touch(const SessionId& subject, const std::string& statement) {
+  return guarded([&]() -> Result<void> {
+    sql_.execute("INSERT OR IGNORE INTO touched (subject, statement) VALUES (?,?)", subject.str(),
+                 statement);
+    return {};
+  });
+}
+
+Result<std::vector<SessionId>> SqliteTx::touched_by(const std::string& statement) {
+  return guarded([&]() -> Result<std::vector<SessionId>> {
+    std::vector<SessionId> found;
+    Query row = sql_.query("SELECT subject FROM touched WHERE statement = ? ORDER BY subject DESC",
+                           statement);
+    while (row.next()) {
+      auto id = SessionId::parse(row.text(0));
+      if (!id) return damaged("what statement " + statement + " touched", id.error());
+      found.push_back(std::move(*id));
+    }
+    return found;
+  });
+}
+
+Result<std::vector<Statement>> SqliteTx::statements_about(const SessionId& subject) {
+  return guarded([&]() -> Result<std::vector<Statement>> {
+    std::vector<Statement> found;
+    Query row = sql_.query("SELECT " STATEMENT_COLUMNS
+                           " FROM statements s WHERE s.session = ?1 OR s.digest IN"
+                           " (SELECT statement FROM touched WHERE subject = ?1) ORDER BY s.id",
+                           subject.str());
+    while (row.next()) {
+      JITWG_ASSIGN(Statement statement, read_statement(row));
+      found.push_back(std::move(statement));
+    }
+    return found;
+  });
+}
+
+Result<size_t> SqliteTx::statements_since(const std::string& person, WallTime since) {
+  return guarded([&]() -> Result<size_t> {
+    Query row = sql_.query("SELECT count(*) FROM statements WHERE person = ? AND received_at > ?",
+                           person, since);
+    row.next();
+    return static_cast<size_t>(row.integer(0));
   });
 }
 
@@ -141,6 +189,15 @@ Result<std::vector<NodeReport>> SqliteTx::reports(const SessionId& session) {
         report.refusal = parse_code(*word).value_or(Code::bug);
       found.push_back(std::move(report));
     }
+    Query off = sql_.query(
+        "SELECT node, person, reason, at FROM write_offs WHERE session = ? ORDER BY node",
+        session.str());
+    while (off.next())
+      found.push_back({.session = session,
+                       .node = off.text(0),
+                       .state = NodeReport::State::written_off,
+                       .at = off.time(3),
+                       .evidence = render_json({{"by", off.text(1)}, {"reason", off.text(2)}})});
     return found;
   });
 }
@@ -233,8 +290,10 @@ Result<void> SqliteTx::queue_for_signer(const std::string& digest) {
 Result<void> SqliteTx::told_signer(const std::string& digest, WallTime at,
                                    const std::optional<Error>& refusal) {
   return guarded([&]() -> Result<void> {
-    sql_.execute("UPDATE signer_queue SET told_at = ?, refusal = ? WHERE statement = ?", at,
-                 refusal_text(refusal), digest);
+    // Two may have told it at once: the signer took the same bytes twice, with one effect.
+    sql_.execute(
+        "UPDATE signer_queue SET told_at = ?, refusal = ? WHERE statement = ? AND told_at IS NULL",
+        at, refusal_text(refusal), digest);
     return {};
   });
 }

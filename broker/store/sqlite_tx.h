@@ -16,6 +16,7 @@ class SqliteTx final : public Tx {
   Result<std::optional<Session>> session(const SessionId& id) override;
   Result<std::vector<Session>> sessions(const std::vector<State>& states, const std::string& person,
                                         size_t limit) override;
+  Result<std::vector<Session>> sessions_in(const SessionId& incident) override;
   Result<std::vector<Session>> due(WallTime now) override;
   Result<bool> key_seen(const std::string& wg_public_key,
                         const std::string& ssh_public_key) override;
@@ -25,6 +26,20 @@ class SqliteTx final : public Tx {
   Result<void> save_session(const Session& session) override;
   Result<std::vector<Decision>> decisions(const SessionId& session) override;
   Result<void> add_decision(const Decision& decision) override;
+  Result<void> touch(const SessionId& subject, const std::string& statement) override;
+  Result<std::vector<SessionId>> touched_by(const std::string& statement) override;
+  Result<std::vector<Statement>> statements_about(const SessionId& subject) override;
+  Result<size_t> statements_since(const std::string& person, WallTime since) override;
+  Result<std::vector<Lock>> locks() override;
+  Result<void> add_lock(const Lock& lock) override;
+  Result<void> clear_locks(const Subject& what, const std::string& statement) override;
+  Result<std::optional<Incident>> incident(const SessionId& id) override;
+  Result<std::vector<Incident>> incidents(size_t limit) override;
+  Result<void> add_incident(const Incident& incident) override;
+  Result<void> save_incident(const Incident& incident) override;
+  Result<void> add_write_off(const WriteOff& write_off) override;
+  Result<void> keep_rules(const KeptRules& rules) override;
+  Result<std::optional<KeptRules>> rules_at(WallTime at, const std::string& policy_sha256) override;
   Result<std::vector<NodeReport>> reports(const SessionId& session) override;
   Result<void> add_report(const NodeReport& report) override;
   Result<uint64_t> add_event(const SessionId& session, const std::string& body) override;

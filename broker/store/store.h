@@ -41,6 +41,7 @@ struct Session {
   // As requested; never changes.
   std::string person, target, reason;
   std::optional<std::string> ticket, incident;
+  std::string incident_opener;  // who opened that incident; read only, empty without one
   std::string request;  // digest of the request statement
   std::string wg_public_key, ssh_public_key, token_sha256;
   WallTime requested_at;
@@ -67,7 +68,7 @@ struct Decision {
 };
 
 struct NodeReport {
-  enum class State { open, closed, refused };
+  enum class State { open, closed, refused, written_off };  // the last: a person's word in its place
   SessionId session;
   std::string node;
   State state = State::refused;
@@ -77,6 +78,39 @@ struct NodeReport {
   bool operator==(const NodeReport&) const = default;
 };
 std::string_view name(NodeReport::State state);
+
+struct WriteOff {
+  SessionId session;
+  std::string node, person, reason;
+  WallTime at;
+  std::string statement;  // digest
+};
+
+struct Lock {
+  Subject what;  // a person, target, node, or all
+  std::string person, reason;
+  WallTime at;            // as signed
+  std::string statement;  // digest
+  std::optional<Error> signer_refusal = {};  // read only
+};
+
+struct Incident {
+  SessionId id;
+  std::string opened_by, reason;
+  std::vector<std::string> targets;
+  WallTime opened_at, until;  // until: its hard end
+  std::string statement;      // digest of the one that opened it
+  std::optional<WallTime> closed_at;
+  std::optional<std::string> closed_by, close_reason;
+  std::optional<Error> signer_refusal = {};  // of its opening; read only
+};
+
+// The signer's answer to {"op":"policy"}, as the broker took it over.
+struct KeptRules {
+  std::string digest, policy_sha256;
+  WallTime loaded_at;
+  std::string answer;  // JSON
+};
 
 struct ChainedEvent {
   uint64_t seq = 0;
@@ -104,6 +138,7 @@ class Tx {
   // The newest first. `states` empty: all; `person` empty: everybody's.
   virtual Result<std::vector<Session>> sessions(const std::vector<State>& states,
                                                 const std::string& person, size_t limit) = 0;
+  virtual Result<std::vector<Session>> sessions_in(const SessionId& incident) = 0;
   // Lapsed by now, or past their last second by now.
   virtual Result<std::vector<Session>> due(WallTime now) = 0;
   virtual Result<bool> key_seen(const std::string& wg_public_key,
@@ -116,7 +151,30 @@ class Tx {
   virtual Result<std::vector<Decision>> decisions(const SessionId& session) = 0;  // in order
   virtual Result<void> add_decision(const Decision& decision) = 0;
 
-  // Each node's newest report. A report that says what the newest said already is not stored again.
+  // Statements about a session or an incident, or that ended it, besides its own; in order.
+  virtual Result<void> touch(const SessionId& subject, const std::string& statement) = 0;
+  virtual Result<std::vector<SessionId>> touched_by(const std::string& statement) = 0;
+  virtual Result<std::vector<Statement>> statements_about(const SessionId& subject) = 0;
+  virtual Result<size_t> statements_since(const std::string& person, WallTime since) = 0;
+
+  virtual Result<std::vector<Lock>> locks() = 0;  // that hold, in order
+  virtual Result<void> add_lock(const Lock& lock) = 0;
+  virtual Result<void> clear_locks(const Subject& what, const std::string& statement) = 0;
+
+  virtual Result<std::optional<Incident>> incident(const SessionId& id) = 0;
+  virtual Result<std::vector<Incident>> incidents(size_t limit) = 0;  // the newest first
+  virtual Result<void> add_incident(const Incident& incident) = 0;
+  virtual Result<void> save_incident(const Incident& incident) = 0;  // its end, and its close
+
+  virtual Result<void> add_write_off(const WriteOff& write_off) = 0;
+
+  // Nothing when they are the newest already.
+  virtual Result<void> keep_rules(const KeptRules& rules) = 0;
+  // The newest with this policy, or with any when it is empty, that was loaded at or before `at`.
+  virtual Result<std::optional<KeptRules>> rules_at(WallTime at,
+                                                    const std::string& policy_sha256) = 0;
+
+  // Each node's newest report, and what was written off. A report that says what the newest said already is not stored again.
   virtual Result<std::vector<NodeReport>> reports(const SessionId& session) = 0;
   virtual Result<void> add_report(const NodeReport& report) = 0;
 

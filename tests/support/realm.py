@@ -48,6 +48,7 @@ scope = ["{scope}"]
 jump_hosts = ["jump1"]
 login = "{{person}}"
 ssh = ["pty"]
+labels = ["prod"]
 [targets.net]
 gateways = ["gw1"]
 scope = ["tcp 10.60.10.0/24:443"]
@@ -64,16 +65,29 @@ name = "platform reaches the network"
 who = ["group:platform"]
 targets = ["net"]
 approvals = 0
+[[rule]]
+name = "platform in an incident"
+who = ["group:platform"]
+targets = ["label:prod"]
+during = "incident"
+approvals = 0
+{keys}
 [[deny]]
 name = "contractors never"
 who = ["group:contractors"]
 targets = ["net"]
+[incidents]
+max_duration = "8h"
+review_within = "72h"
 [rights]
+incident_open = ["person:alice", "person:carol"]
+incident_close = ["person:carol"]
 revoke = ["person:erin"]
 lock = ["group:security"]
+nodes = ["person:erin"]
 audit_read = ["person:erin"]
 """
-DEFAULTS = {"pending_for": "24h", "activate_within": "60m", "scope": "tcp 10.60.10.20:5432", "who": '"group:platform"'}
+DEFAULTS = {"pending_for": "24h", "activate_within": "60m", "scope": "tcp 10.60.10.20:5432", "who": '"group:platform"', "keys": ""}
 
 
 # Events go to stderr where there is no journald, and the tests read them there.

@@ -210,6 +210,19 @@ TEST_F(UseCases, ARequestThatNamesAnIncidentNeedsAnOpenOne) {
   EXPECT_EQ(refused("alice", asked), Code::no_incident);
 }
 
+TEST_F(UseCases, SixHundredStatementsAPersonAndHour) {
+  const auto login = [&](const std::string& by) {
+    return post(by, LoginStatement{realm_.head(by, clock_.now()), sha256_hex(random_bytes(32)), Seconds(60)});
+  };
+  for (size_t i = 0; i < kStatementsPerHour; ++i) ASSERT_TRUE(login("alice"));
+  const auto more = login("alice");
+  ASSERT_FALSE(more);
+  EXPECT_EQ(more.error().code, Code::too_many_requests);
+  EXPECT_TRUE(login("bob")) << "others are not held up";
+  clock_.time += std::chrono::hours(1);
+  EXPECT_TRUE(login("alice"));
+}
+
 TEST_F(UseCases, TwentyOpenRequestsAPerson) {
   for (size_t i = 0; i < limits::kOpenRequestsPerPerson; ++i) ASSERT_TRUE(post("alice", request()));
   EXPECT_EQ(refused("alice", request()), Code::too_many_requests);

@@ -339,6 +339,74 @@ TEST_P(Contract, TasksThatQueueUpShareOneCommitAndFailAlone) {
   }));
 }
 
+TEST_P(Contract, LocksHoldUntilTheyAreCleared) {
+  const Session session = add("a");
+  const Subject alice{Subject::Kind::person, "alice"}, all{Subject::Kind::all, {}};
+  ASSERT_TRUE(run(*store_, [&](Tx& tx) -> Result<void> {
+    for (const std::string nonce : {"1", "2", "3"}) JITWG_TRY(tx.add_statement(make_statement(nonce)));
+    JITWG_TRY(tx.add_lock({alice, "carol", "lost", kNow, make_statement("1").digest}));
+    JITWG_TRY(tx.add_lock({all, "carol", "burning", kNow, make_statement("2").digest}));
+    JITWG_TRY(tx.clear_locks(alice, make_statement("3").digest));
+    JITWG_ASSIGN(const auto locks, tx.locks());
+    EXPECT_EQ(locks.size(), 1u);
+    EXPECT_EQ(locks.at(0).what, all);
+    JITWG_TRY(tx.queue_for_signer(make_statement("2").digest));
+    JITWG_TRY(tx.told_signer(make_statement("2").digest, kNow, Error{Code::not_permitted, "no", ""}));
+    JITWG_TRY(tx.told_signer(make_statement("2").digest, kNow, std::nullopt));  // by another teller
+    JITWG_ASSIGN(const auto refused, tx.locks());
+    EXPECT_EQ(refused.at(0).signer_refusal->code, Code::not_permitted);
+    JITWG_TRY(tx.touch(session.id, make_statement("2").digest));
+    JITWG_TRY(tx.touch(session.id, make_statement("2").digest));
+    JITWG_ASSIGN(const auto touched, tx.touched_by(make_statement("2").digest));
+    EXPECT_EQ(touched, std::vector{session.id});
+    JITWG_ASSIGN(const size_t recent, tx.statements_since("alice", kNow - Seconds(1)));
+    EXPECT_EQ(recent, 4u);
+    return {};
+  }));
+}
+
+TEST_P(Contract, AnIncidentIsExtendedAndClosedOnce) {
+  const SessionId id = SessionId::make(kNow);
+  Incident incident{.id = id, .opened_by = "carol", .reason = "INC", .targets = {"db", "label:x"},
+                    .opened_at = kNow, .until = kNow + Seconds(60), .statement = make_statement("1").digest};
+  ASSERT_TRUE(run(*store_, [&](Tx& tx) -> Result<void> {
+    JITWG_TRY(tx.add_statement(make_statement("1")));
+    JITWG_TRY(tx.add_incident(incident));
+    incident.until += Seconds(60);
+    JITWG_TRY(tx.save_incident(incident));
+    incident.closed_at = kNow;
+    incident.closed_by = "carol";
+    incident.close_reason = "mended";
+    JITWG_TRY(tx.save_incident(incident));
+    JITWG_ASSIGN(const auto found, tx.incident(id));
+    EXPECT_EQ(found->targets, incident.targets);
+    EXPECT_EQ(found->until, kNow + Seconds(120));
+    EXPECT_EQ(found->closed_by, "carol");
+    return {};
+  }));
+  incident.close_reason = "never mind";
+  EXPECT_FALSE(run(*store_, [&](Tx& tx) { return tx.save_incident(incident); }));
+}
+
+TEST_P(Contract, RulesAreThoseOfTheirTime) {
+  ASSERT_TRUE(run(*store_, [&](Tx& tx) -> Result<void> {
+    const std::string a(64, 'a'), b(64, 'b');
+    JITWG_TRY(tx.keep_rules({a, "p1", kNow, "{}"}));
+    JITWG_TRY(tx.keep_rules({a, "p1", kNow + Seconds(5), "{}"}));  // nothing new
+    JITWG_TRY(tx.keep_rules({b, "p2", kNow + Seconds(10), "{}"}));
+    JITWG_TRY(tx.keep_rules({a, "p1", kNow + Seconds(20), "{}"}));  // taken back
+    JITWG_ASSIGN(const auto before, tx.rules_at(kNow - Seconds(1), ""));
+    EXPECT_FALSE(before);
+    JITWG_ASSIGN(const auto first, tx.rules_at(kNow + Seconds(9), ""));
+    EXPECT_EQ(first->loaded_at, kNow);
+    JITWG_ASSIGN(const auto second, tx.rules_at(kNow + Seconds(30), "p2"));
+    EXPECT_EQ(second->digest, b);
+    JITWG_ASSIGN(const auto last, tx.rules_at(kNow + Seconds(30), ""));
+    EXPECT_EQ(last->loaded_at, kNow + Seconds(20));
+    return {};
+  }));
+}
+
 // --- SQLite's own ---
 
 class SqliteFile : public Contract {};
@@ -359,16 +427,26 @@ TEST_P(SqliteFile, NothingIsDeletedAndWhatWasWrittenStays) {
     JITWG_TRY(tx.add_report({session.id, "gw1", NodeReport::State::open, kNow, {}, ""}));
     JITWG_TRY(tx.add_event(session.id, "x"));
     JITWG_TRY(tx.add_token({std::string(64, 'b'), "alice", kNow, session.request}));
+    JITWG_TRY(tx.add_lock({{Subject::Kind::all, {}}, "carol", "x", kNow, session.request}));
+    JITWG_TRY(tx.clear_locks({Subject::Kind::all, {}}, session.request));
+    JITWG_TRY(tx.add_incident({.id = session.id, .opened_by = "carol", .reason = "x", .targets = {"db"}, .opened_at = kNow,
+                               .until = kNow + Seconds(1), .statement = session.request}));
+    JITWG_TRY(tx.touch(session.id, session.request));
+    JITWG_TRY(tx.add_write_off({session.id, "gw1", "erin", "x", kNow, session.request}));
+    JITWG_TRY(tx.keep_rules({std::string(64, 'c'), "p", kNow, "{}"}));
     return tx.queue_for_signer(session.request);
   }));
   SQLite::Database other(path_, SQLite::OPEN_READWRITE);
   for (const std::string table : {"statements", "sessions", "decisions", "node_reports", "events",
-                                  "tokens", "signer_queue", "transitions"})
+                                  "tokens", "signer_queue", "transitions", "locks", "incidents",
+                                  "touched", "write_offs", "rules"})
     EXPECT_THROW(other.exec("DELETE FROM " + table), SQLite::Exception) << table;
   for (const std::string change :
        {"statements SET body = X'78'", "sessions SET person = 'mallory'",
         "decisions SET choice = 'deny'", "node_reports SET state = 'closed'",
-        "events SET body = 'y'", "tokens SET until = 0", "transitions SET to_state = 'active'"})
+        "events SET body = 'y'", "tokens SET until = 0", "transitions SET to_state = 'active'",
+        "locks SET person = 'x'", "locks SET cleared_by = NULL", "incidents SET opened_by = 'x'", "touched SET statement = 'x'",
+        "write_offs SET person = 'x'", "rules SET answer = '[]'"})
     EXPECT_THROW(other.exec("UPDATE " + change), SQLite::Exception) << change;
 }
 
