@@ -4,6 +4,7 @@
 #include "broker/cli/context.h"
 #include "broker/cli/identity.h"
 #include "broker/cli/ssh_config.h"
+#include "broker/cli/subject.h"
 #include "broker/cli/tunnel.h"
 #include "broker/os/file.h"
 
@@ -53,7 +54,7 @@ Result<Requested> make_request(const Context& context, const Api& api, const std
   const SessionId id = SessionId::make(context.now());
   std::optional<SessionId> incident;
   if (context.has("incident")) {
-    JITWG_ASSIGN(incident, SessionId::parse(context.option("incident")));
+    JITWG_ASSIGN(incident, resolve_incident(context, api, context.option("incident")));
   }
   const SessionFiles files(context.paths().state, id);
   const WireguardKey wireguard = WireguardKey::generate();

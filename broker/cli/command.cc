@@ -44,6 +44,18 @@ Result<int> dispatch(std::vector<std::string> words, std::vector<std::string> re
 
 }  // namespace
 
+bool has_own_option(const Command& command, std::string_view name) {
+  return std::any_of(command.options.begin(), command.options.end(),
+                     [&](const Option& option) { return option.name == name; });
+}
+
+std::vector<Option> all_options(const Command& command) {
+  std::vector<Option> all = command.options;
+  for (const Option& option : common_options())
+    if (!has_own_option(command, option.name)) all.push_back(option);
+  return all;
+}
+
 const Command* take_command(std::vector<std::string>& words) {
   for (const Command& command : commands()) {
     const size_t blank = command.name.find(' ');
@@ -78,7 +90,9 @@ std::string render_help(const Command& command) {
   if (!command.about.empty()) text += "\n" + command.about + "\n";
   text += "\nexample:\n  " + command.example + "\n\n";
   if (!command.options.empty()) text += "options:\n" + render_options(command.options) + "\n";
-  return text + "for every subcommand:\n" + render_options(common_options());
+  std::vector<Option> common = all_options(command);
+  common.erase(common.begin(), common.begin() + static_cast<long>(command.options.size()));
+  return text + "for every subcommand:\n" + render_options(common);
 }
 
 int run(const std::vector<std::string>& args) {

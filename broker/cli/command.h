@@ -27,6 +27,10 @@ struct Command {
 const std::vector<Command>& commands();
 const std::vector<Option>& common_options();
 
+bool has_own_option(const Command& command, std::string_view name);
+// Its own, and those common ones whose names it does not use for something else.
+std::vector<Option> all_options(const Command& command);
+
 // The command that the first words name, taking them off `words`; null when none does.
 const Command* take_command(std::vector<std::string>& words);
 

@@ -7,10 +7,19 @@ namespace {
 Option value(const char* name, const char* help) { return {name, "", help, false, true}; }
 Option flag(const char* name, const char* help) { return {name, "", help, true, true}; }
 
+Option reason() { return value("reason", "why (mandatory)"); }
+Option save() {
+  return value("save", "sign into this file instead of sending: for jitwg-signer apply, past a broker that swallows it");
+}
+
+std::vector<Option> lock_options() {
+  return {reason(), value("target", "this target"), value("node", "this gateway or jump host"), flag("all", "everything"), save()};
+}
+
 std::vector<Option> request_options() {
   return {value("reason", "why, for those who approve and audit (mandatory)"),
           value("for", "how long: 20s, 90m, 1h30m"), value("ticket", "a ticket's number"),
-          value("incident", "the open incident this belongs to")};
+          value("incident", "the open incident this belongs to: its ID, or the last six or more characters")};
 }
 
 std::vector<Option> up_options() {
@@ -135,16 +144,54 @@ std::vector<Command> make_commands() {
        1,
        1,
        run_return},
-      {"revoke",
-       "ID",
-       "end somebody's session now",
-       "Signed; for those whom policy lets, for what you approved yourself, and for your own "
-       "sessions.",
+      {"revoke", "ID|--person NAME|…", "end what is live now: one session, or all of a person, target, node, incident",
+       "Signed; for those whom policy lets, for what you approved yourself, and for your own sessions. What is asked for\n"
+       "later is not touched: `jitwg lock` does that. Says what it ends before it signs.",
        "jitwg revoke 9c41d2 --reason \"laptop lost\"",
-       {value("reason", "why (mandatory)")},
-       1,
-       1,
-       run_revoke},
+       {reason(), value("person", "all of this person"), value("target", "all on this target"),
+        value("node", "all through this gateway or jump host"), value("incident", "all of this incident"),
+        flag("all", "everything that is live or asked for"), save()}, 0, 1, run_revoke},
+      {"lock", "PERSON|--target NAME|…", "end what is live, and let nothing new begin",
+       "A locked person's requests, approvals and logins count for nothing; nothing new reaches a locked target or goes\n"
+       "through a locked node. Until `jitwg unlock`. Anyone may lock themselves, nobody unlocks themselves.",
+       "jitwg lock bob --reason \"laptop stolen\"", lock_options(), 0, 1, run_lock},
+      {"unlock", "PERSON|--target NAME|…", "let it begin again", "For those with the right `lock`.",
+       "jitwg unlock bob --reason \"new keys\"", lock_options(), 0, 1, run_unlock},
+      {"locks", "", "what is locked, by whom and why", "", "jitwg locks", {}, 0, 0, run_locks},
+      {"incident open", "TARGET…|label:X", "open an incident on targets or labels",
+       "While it is open, the rules with during = \"incident\" apply to requests that name it: jitwg up TARGET --incident ID.\n"
+       "Its sessions end with it at the latest.",
+       "jitwg incident open label:prod --reason \"INC-4711\" --for 2h",
+       {reason(), value("for", "how long (mandatory)")}, 1, 64, run_incident_open},
+      {"incident extend", "ID", "give an incident another end", "From now on for this long. Sessions that run keep their end.",
+       "jitwg incident extend 4f1c09 --for 2h --reason \"not found yet\"",
+       {reason(), value("for", "how long from now (mandatory)")}, 1, 1, run_incident_extend},
+      {"incident close", "ID", "close an incident and end all its sessions", "",
+       "jitwg incident close 4f1c09 --reason \"mended\"", {reason(), save()}, 1, 1, run_incident_close},
+      {"incident review", "ID", "sign that you have looked at an incident that is over", "By somebody else than who opened it.",
+       "jitwg incident review 4f1c09 --comment \"all in order\"", {value("comment", "what you found (mandatory)")}, 1, 1,
+       run_incident_review},
+      {"incident list", "", "incidents, the newest first", "", "jitwg incident list", {}, 0, 0, run_incident_list},
+      {"incident show", "ID", "one incident, and those of its sessions that you may read", "", "jitwg incident show 4f1c09", {}, 1, 1,
+       run_incident_show},
+      {"write-off", "ID", "a node's evidence about a session will never come",
+       "For those with the right `nodes`, once the session's time is over. The record then says written_off, never verified.",
+       "jitwg write-off 9c41d2 --node gw1 --reason \"burnt down\"", {reason(), value("node", "the gateway or jump host (mandatory)")},
+       1, 1, run_write_off},
+      {"export", "ID DIR", "write all that is on record of a session, to be checked without us",
+       "Statements with their signatures, certificate, grant, events, people and policy as they stood, and a VERIFY.md whose\n"
+       "lines check them with ssh-keygen and sha256sum alone. DIR must be empty or new.",
+       "jitwg export 9c41d2 ./9c41d2", {}, 2, 2, run_export},
+      {"statement show", "FILE", "what a signed statement says", "FILE is a document ({\"body\",\"signature\"}), or a body. Needs no broker. Checks no signature.",
+       "jitwg statement show lock.json", {}, 1, 1, run_statement_show},
+      {"statement verify", "FILE", "who signed it, and does it hold",
+       "At its own time, against --allowed-signers, or else the file of that name beside FILE. FILE is a document, or a body with\n"
+       "its signature in FILE.sig. Needs no broker. Exit 3: it does not hold.",
+       "jitwg statement verify 02-decision-carol.json", {value("allowed-signers", "whose key is whose")}, 1, 1, run_statement_verify},
+      {"ssh-command", "PERSON", "the forced command of an account where people approve",
+       "Runs what ssh was asked to run, if it is pending, show, approve or deny, as PERSON, with the key that logged in, out of\n"
+       "the forwarded agent. For authorized_keys: see jitwg(1), APPROVING THROUGH SSH.",
+       "restrict,agent-forwarding,command=\"jitwg ssh-command carol\" ssh-ed25519 AAAA…", {}, 1, 1, run_ssh_command},
       {"list",
        "",
        "sessions you may read",
@@ -226,6 +273,7 @@ const std::vector<Option>& common_options() {
   static const std::vector<Option> options = {
       flag("json", "machine-readable, unset values are null; errors too, on stdout"),
       flag("yes", "do not ask before signing"),
+      flag("ask", "ask also when stdin is no terminal: an answer is a line of it"),
       value("broker", "unix:PATH or https://HOST:PORT [JITWG_BROKER, then the config file]"),
       value("person", "who you are [config file, then the unix user]"),
       value("identity", "your key's file [config file, then ssh-agent's first]"),

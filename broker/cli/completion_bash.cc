@@ -31,7 +31,7 @@ Result<int> run_completion_bash(Context& context) {
         cases += "    \"" + word + "\") words=\"" + second.substr(1) + "\" ;;\n";
     }
     cases += "    \"" + command.name + "\"*) words=\"" +
-             (option_words(command.options) + option_words(common_options())).substr(1) + "\" ;;\n";
+             option_words(all_options(command)).substr(1) + "\" ;;\n";
   }
   const std::string script =
       "# bash completion for jitwg; made by `jitwg completion bash`\n"
@@ -43,7 +43,7 @@ Result<int> run_completion_bash(Context& context) {
       first + "\" ;;\n" + cases +
       "  esac\n"
       "  COMPREPLY=($(compgen -W \"$words\" -- \"$current\"))\n"
-      "  [[ ${#COMPREPLY[@]} -gt 0 || $before != policy\\ * ]] || COMPREPLY=($(compgen -f -- "
+      "  [[ ${#COMPREPLY[@]} -gt 0 || ! $before =~ ^(policy|statement|export)\\  ]] || COMPREPLY=($(compgen -f -- "
       "\"$current\"))\n"
       "}\n"
       "complete -F _jitwg jitwg\n";

@@ -52,8 +52,7 @@ Context::Context(const Command& command, Config options, Config file, Paths path
 
 Result<Context> Context::make(const Command& command, const std::vector<std::string>& words,
                               std::vector<std::string> rest) {
-  std::vector<Option> all = command.options;
-  all.insert(all.end(), common_options().begin(), common_options().end());
+  const std::vector<Option> all = all_options(command);
   JITWG_ASSIGN(Config options, Config::load(words, all));
   for (const Option& option : all) {
     // An unset shell variable is not the wish for the default.
@@ -96,7 +95,9 @@ http::BrokerAddress Context::broker() const {
 }
 
 std::string Context::person() const {
-  const std::string set = setting("person");
+  // Where --person is somebody else, it does not say who one is.
+  const bool other = has_own_option(*command_, "person");
+  const std::string set = other ? file_.get("person") : setting("person");
   if (!set.empty()) return set;
   const passwd* entry = getpwuid(getuid());
   return entry == nullptr ? std::string() : entry->pw_name;
@@ -139,7 +140,7 @@ void Context::note(const std::string& sentence) const {
 }
 
 bool Context::confirm(const std::string& question) const {
-  if (has("yes") || !isatty(STDIN_FILENO)) return true;
+  if (has("yes") || (!isatty(STDIN_FILENO) && !has("ask"))) return true;
   std::cerr << escape_for_terminal(question) << " [y/N] " << std::flush;
   std::string answer;
   return std::getline(std::cin, answer) && (answer == "y" || answer == "yes");

@@ -51,7 +51,7 @@ class Context {
   void print(const json::value& value, const std::string& text) const;
   // Progress: stderr, escaped, whatever --json says.
   void note(const std::string& sentence) const;
-  // Asks on the terminal; true without asking with --yes, or when stdin is no terminal.
+  // Asks on the terminal; true without asking with --yes, or when stdin is no terminal (--ask: reads it then, too).
   bool confirm(const std::string& question) const;
 
  private:

@@ -19,6 +19,7 @@ struct Question {
   std::string digest;  // of the bytes that the requester signed
   std::string key;     // fingerprint of the key that signed them
   Access access;
+  std::string keys;     // "sk", "verify-required": what the rule wants the approver to sign with
 };
 
 // The person's name in it is the signer's to check, who has allowed_signers; here: the bytes are
@@ -30,6 +31,7 @@ Result<Question> read_question(const Context& context, const Api& api, const Ses
   JsonObject object(answer, "request");
   const json::value* request = object.value("request");
   const json::value* access = object.value("access");
+  const std::string keys = object.optional_string("keys").value_or("any");
   if (!object.ok()) return from_broker<Question>(tl::unexpected<Error>(object.finish().error()));
   JITWG_ASSIGN(const ssh::SignedDocument document,
                from_broker(parse_document(*request, "request")));
@@ -44,7 +46,7 @@ Result<Question> read_question(const Context& context, const Api& api, const Ses
                 "the request is of the realm " + parsed->head.realm + ", not " + realm);
   JITWG_ASSIGN(Access resolved, from_broker(parse_access(*access)));
   return Question{std::move(*parsed), sha256_hex(document.body), by.key.fingerprint(),
-                  std::move(resolved)};
+                  std::move(resolved), keys};
 }
 
 std::string describe_question(const Question& q, const std::optional<Seconds>& shorter,
@@ -63,6 +65,7 @@ std::string describe_question(const Question& q, const std::optional<Seconds>& s
        {"duration",
         render_duration(shorter.value_or(q.request.duration)) +
             (shorter ? " (asked for " + render_duration(q.request.duration) + ")" : "")},
+       {"keys", q.keys == "any" ? "" : "the rule counts hardware keys only (" + q.keys + "): yours must be one"},
        {"ticket", q.request.ticket.value_or("")},
        {"incident", q.request.incident ? q.request.incident->str() : ""},
        {"reason", q.request.reason}});

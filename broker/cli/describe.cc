@@ -11,8 +11,23 @@
 namespace jitwg::cli {
 namespace {
 
+// Who approved, or who denied.
+std::string deciders(const SessionObject& session) {
+  std::vector<std::string> people;
+  for (const Approval& one : session.approvals)
+    if (one.approved == (session.state != State::denied)) people.push_back(one.person);
+  return people.empty() ? "policy" : join(people, ", ");
+}
+
 std::string state_words(const SessionObject& session, WallTime now) {
   std::string text(name(session.state));
+  if (session.state == State::approved || session.state == State::denied)
+    text += " by " + deciders(session);
+  if (session.state == State::pending && !session.approvals.empty())
+    text += ", approved so far by " + deciders(session);
+  if (session.state == State::lapsed)
+    text += deciders(session) == "policy" ? ": nobody decided in time, or it was not activated in time"
+                                          : ": not activated in time";
   if (session.close_reason) text += " (" + std::string(name(*session.close_reason)) + ")";
   if (session.state == State::active && session.not_after)
     text += ", " + time_left(*session.not_after, now);

@@ -10,6 +10,7 @@
 #include "broker/cli/context.h"
 #include "broker/cli/doctor_checks.h"
 #include "broker/cli/identity.h"
+#include "broker/cli/login.h"
 #include "broker/cli/session_files.h"
 #include "broker/cli/tunnel.h"
 #include "broker/doctor/realm.h"
@@ -76,6 +77,16 @@ Finding examine_sudo(const Context& context, const User& self) {
   return check_sudo(*ran, self.name);
 }
 
+// Asked with a kept login only: a check signs nothing.
+Finding examine_lock(const Context& context) {
+  const auto token = kept_login(context);
+  if (!token) return ok("lock", "not asked: there is no login that holds");
+  const auto answer = Api(context.broker()).get("/v1/locks", *token);
+  if (!answer && answer.error().code == Code::locked)
+    return warning("lock", answer.error().message, "ask somebody with the right `lock`: jitwg unlock " + context.person());
+  return ok("lock", answer ? "you are not locked" : "not known: " + answer.error().message);
+}
+
 WireguardSeen observe_wireguard() {
   utsname system{};
   ::uname(&system);
@@ -115,6 +126,7 @@ Result<int> run_doctor(Context& context) {
   Findings found = examine_configuration(context, self);
   add(found, examine_broker(context));
   found.push_back(examine_identity(context));
+  found.push_back(examine_lock(context));
   found.push_back(check_ssh_include(read_file(home + "/.ssh/config", 1 << 20).value_or(""),
                                     context.paths().ssh_config, home));
   found.push_back(examine_sudo(context, self));

@@ -22,7 +22,8 @@ pytestmark = pytest.mark.skipif(JITWG is None, reason="SKIPPED: jitwg is not bui
 
 COMMANDS = [
     "request", "pending", "show", "approve", "deny", "activate", "up", "down", "ssh", "names", "return", "revoke",
-    "list", "policy check", "policy test", "policy explain", "trust", "doctor", "version", "help", "completion bash",
+    "lock", "unlock", "locks", "incident open", "incident extend", "incident close", "incident review", "incident list", "incident show",
+    "write-off", "export", "statement show", "statement verify", "ssh-command", "list", "policy check", "policy test", "policy explain", "trust", "doctor", "version", "help", "completion bash",
 ]  # fmt: skip
 
 POLICY = """version = 1
@@ -147,19 +148,21 @@ def test_every_option_stands_in_the_manual(jitwg):
                 assert f"Fl -{line.split()[0][2:]}" in manual, line
 
 
-@pytest.mark.parametrize("command", ["request", "show", "approve", "deny", "activate", "up", "ssh", "names", "return", "revoke"])
+@pytest.mark.parametrize("command", ["request", "show", "approve", "deny", "activate", "up", "ssh", "names", "return", "write-off", "export", "incident open", "incident show",
+                                     "statement show", "statement verify", "ssh-command"])
 def test_a_missing_argument_is_usage(jitwg, command):
-    result = jitwg(command, "--json")
+    result = jitwg(*command.split(), "--json")
     assert result.returncode == 2 and error_of(result)["code"] == "bad_argument"
 
 
-@pytest.mark.parametrize("command", ["pending", "list", "version"])
+@pytest.mark.parametrize("command", ["pending", "list", "locks", "version"])
 def test_an_argument_too_many_is_usage(jitwg, command):
     assert jitwg(command, "something").returncode == 2
 
 
 def test_reason_is_mandatory(jitwg):
-    for command in (["request", "db-prod"], ["up", "db-prod"], ["deny", "12ab34"], ["revoke", "12ab34"]):
+    for command in (["request", "db-prod"], ["up", "db-prod"], ["deny", "12ab34"], ["revoke", "12ab34"],
+                    ["lock", "bob"], ["unlock", "bob"], ["incident", "open", "db"], ["incident", "close", "12ab34"], ["write-off", "12ab34"]):
         result = jitwg(*command, "--json")
         assert result.returncode == 2
         assert "--reason" in error_of(result)["message"]
