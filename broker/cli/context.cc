@@ -9,6 +9,7 @@
 #include <iostream>
 
 #include "broker/base/encoding.h"
+#include "broker/cli/text.h"
 #include "broker/os/file.h"
 
 namespace jitwg::cli {
@@ -132,7 +133,7 @@ Result<ssh::CaKeys> Context::ca() const {
 }
 
 void Context::print(const json::value& value, const std::string& text) const {
-  std::cout << (json() ? render_json(value) + "\n" : text) << std::flush;
+  std::cout << (json() ? render_json_line(value) + "\n" : text) << std::flush;
 }
 
 void Context::note(const std::string& sentence) const {
@@ -148,7 +149,7 @@ bool Context::confirm(const std::string& question) const {
 
 int report(const Error& error, bool as_json) {
   if (as_json) {
-    std::cout << render_json(render_error(error)) << std::endl;
+    std::cout << render_json_line(render_error(error)) << std::endl;
   } else {
     std::cerr << "jitwg: " << escape_for_terminal(error.message) << "\n";
     if (!error.hint.empty())

@@ -2,6 +2,7 @@
 
 #include <date/tz.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <stdexcept>
 
@@ -31,6 +32,12 @@ const date::time_zone* zone_of_environment() {
 std::string in_zone(WallTime time, const date::time_zone* zone) {
   if (zone == nullptr) return date::format("%F %T UTC", time);
   return date::format("%F %T %Z", date::make_zoned(zone, time));
+}
+
+std::string json_unit(uint32_t unit) {
+  char text[8];
+  std::snprintf(text, sizeof text, "\\u%04x", unit);
+  return text;
 }
 
 }  // namespace
@@ -102,6 +109,26 @@ std::string fill(std::string_view pattern, const std::vector<std::string>& value
   }
   JITWG_CHECK(pattern.find("{}") == std::string_view::npos);
   return text + std::string(pattern);
+}
+
+std::string render_json_line(const json::value& value) {
+  // No escape of JSON begins with \u{, so what does is printable()'s.
+  const std::string shown = printable(render_json(value));
+  std::string out;
+  for (size_t i = 0; i < shown.size();) {
+    const std::string_view rest = std::string_view(shown).substr(i);
+    if (!rest.starts_with("\\u{")) {
+      const size_t taken = rest.front() == '\\' ? 2 : 1;
+      out += rest.substr(0, taken);
+      i += taken;
+      continue;
+    }
+    const uint32_t point = static_cast<uint32_t>(std::stoul(std::string(rest.substr(3)), nullptr, 16));
+    if (point < 0x10000) out += json_unit(point);
+    else out += json_unit(0xd800 + ((point - 0x10000) >> 10)) + json_unit(0xdc00 + ((point - 0x10000) & 0x3ff));
+    i += rest.find('}') + 1;
+  }
+  return out;
 }
 
 std::string join(const std::vector<std::string>& words, std::string_view separator) {

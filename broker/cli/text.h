@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "broker/base/json.h"
 #include "broker/base/time.h"
 
 namespace jitwg::cli {
@@ -30,6 +31,9 @@ std::string shorten(const std::string& text, size_t most);
 
 // The pattern with each "{}" replaced by the next value; as many of the one as of the other.
 std::string fill(std::string_view pattern, const std::vector<std::string>& values);
+
+// JSON for a program, which a person may look at too: what would hide on a terminal is \uXXXX in it.
+std::string render_json_line(const json::value& value);
 
 std::string join(const std::vector<std::string>& words, std::string_view separator);
 

@@ -47,5 +47,12 @@ TEST(Text, ShortensByCharacters) {
   EXPECT_EQ(shorten("äöüß", 3), "äö…");
 }
 
+TEST(Text, JsonHidesNothingOnATerminalAndSaysTheSame) {
+  const json::value value{{"reason", "k\u0131sa \xc2\x9b \xe2\x80\xae \xf3\xa0\x81\x81 \x1b \\u{9b} \\\\"}};
+  const std::string line = render_json_line(value);
+  EXPECT_EQ(line, "{\"reason\":\"k\u0131sa \\u009b \\u202e \\udb40\\udc41 \\u001b \\\\u{9b} \\\\\\\\\"}");
+  EXPECT_EQ(*parse_json(line, 1000), value);
+}
+
 }  // namespace
 }  // namespace jitwg::cli
