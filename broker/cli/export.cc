@@ -138,6 +138,8 @@ struct Export {
     JsonObject object(*policy, "policy");
     JITWG_ASSIGN(const std::string bytes, base64_decode(object.string("policy")));
     const std::string digest = object.string("policy_sha256");
+    // It stands in VERIFY.md, whose lines people run.
+    if (const auto raw = hex_decode(digest); !raw || raw->size() != 32) return fail(Code::corrupt, "the policy's digest is none");
     JITWG_TRY(folder.write("policy.toml", bytes));
     text += "As it stood when the grant was signed (its `policy_sha256`), or else when it was requested.\n\n";
     if (sha256_hex(bytes) == digest) {
@@ -159,7 +161,7 @@ struct Export {
     JITWG_TRY(folder.write("events.log", lines));
     text += "## What the broker noted\n\nOne event a line in `events.log`, each with the SHA-256 of the hash before it, a blank and the event.\n\n" +
             block("( p=$(printf %064d 0); while read -r h b; do [ \"$(printf '%s %s' \"$p\" \"$b\" | sha256sum | cut -c1-64)\" = \"$h\" ] "
-                  "|| { echo \"broken at: $b\"; exit 1; }; p=$h; done < events.log; echo whole )");
+                  "|| { echo \"broken at: $b\" | cat -v; exit 1; }; p=$h; done < events.log; echo whole )");
     return {};
   }
 

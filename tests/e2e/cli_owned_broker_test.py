@@ -460,6 +460,19 @@ def test_pending_is_exit_6_at_once_and_at_timeout(world):
     assert "waiting for approval" in waited.stderr
 
 
+def test_an_export_holds_no_command_of_the_broker(world):
+    request(world)
+    evil = "0\n\n    touch /tmp/owned\n"
+    world.broker.answers = {
+        "/v1/statements": (200, {"read_until": "2099-01-01T00:00:00Z"}), "/v1/realm": (200, world.realm()),
+        "/export": (200, {"session": world.session(), "statements": [], "grant": None, "certificate": None, "events": [], "people": None,
+                          "policy": {"policy": "", "policy_sha256": evil, "ca_public_key": world.keys["ca"]}})}  # fmt: skip
+    target = world.folder / "exported"
+    result = world.jitwg("export", world.request["session"], str(target))
+    assert error_of(result)["code"] == "corrupt", result.stdout
+    assert not (target / "VERIFY.md").exists() or "owned" not in (target / "VERIFY.md").read_text()
+
+
 def test_escapes_of_the_broker_reach_no_terminal(world):
     refusal = {"error": {"code": "no_rule", "message": "\x1b]0;owned\x07", "hint": "\u202e"}}
     world.broker.answers["/v1/statements"] = (403, refusal)

@@ -76,6 +76,16 @@ def test_what_people_wrote(realm):
     check(jitwg(realm, "alice", "up", other))
     check(jitwg(realm, "erin", "revoke", session, "--yes", "--reason", NASTY))
     check(jitwg(realm, "alice", "show", session))
+    statement = realm.dir / "statement.json"
+    for body in (document, realm.sign("alice", json.dumps({"type": RAW}))):
+        statement.write_text(json.dumps(body))
+        for json_flag in ([], ["--json"]):
+            check(jitwg(realm, "alice", "statement", "show", statement, *json_flag))
+            check(jitwg(realm, "alice", "statement", "verify", statement, "--allowed-signers", realm.dir / "allowed_signers", *json_flag))
+    check(jitwg(realm, "erin", "lock", "bob", "--yes", "--reason", NASTY))
+    assert "\\u{9b}31m" in check(jitwg(realm, "erin", "locks"))
+    check(jitwg(realm, "erin", "locks", "--json"))
+    check(jitwg(realm, "erin", "export", session, realm.dir / "export"))
     for program in ("jitwgd", "jitwg-signer"):
         assert hidden(realm.log(program)) == []
 
