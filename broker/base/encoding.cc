@@ -57,6 +57,8 @@ Result<std::string> base64_decode(std::string_view text) {
   if (rc != 0 || end != text.data() + text.size())
     return fail(Code::bad_value, "not base64", "standard alphabet, padded, without white space");
   bytes.resize(length);
+  // libsodium takes bytes over 0x7f for '+': written again, it must be the same text.
+  if (base64_encode(bytes) != text) return fail(Code::bad_value, "not base64", "standard alphabet, padded, without white space");
   return bytes;
 }
 

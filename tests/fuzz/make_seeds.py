@@ -62,6 +62,7 @@ def public_key(work):
     keygen("-q", "-s", work / "ed25519", "-I", "x", work / "ed25519.pub")
     put("public_key", "bad-certificate", (work / "ed25519-cert.pub").read_text().strip())
     put("public_key", "bad-other-type", "ssh-rsa " + line[1])
+    put("public_key", "bad-byte-over-127", " ".join(line).encode()[:-8] + b"\x90" + line[1].encode()[-7:])
     put("public_key", "bad-cut-short", blob_of(work, "ed25519")[:-1])
     put("public_key", "bad-too-long", blob_of(work, "ed25519") + b"\0")
     put("public_key", "bad-small-order", string(b"ssh-ed25519") + string(b"\1" + bytes(31)))

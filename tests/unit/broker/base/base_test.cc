@@ -149,6 +149,17 @@ TEST(Encoding, OneValueOneSpelling) {
   EXPECT_EQ(sha256_hex(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
 }
 
+// libsodium reads these as '+': a key had a second spelling, under which the signer did not know it.
+TEST(Encoding, BytesOver127AreNoBase64) {
+  EXPECT_TRUE(base64_decode("++++"));
+  for (int byte = 0x80; byte < 0x100; ++byte)
+    for (size_t at = 0; at < 4; ++at) {
+      std::string text = "++++";
+      text[at] = static_cast<char>(byte);
+      EXPECT_FALSE(base64_decode(text)) << byte << " at " << at;
+    }
+}
+
 TEST(Encoding, NothingHidesOnATerminal) {
   EXPECT_EQ(escape_for_terminal("ok é\x1b[31m\n"), "ok é\\u{1b}[31m\\u{a}");
   EXPECT_EQ(escape_for_terminal("a\u202egnp"), "a\\u{202e}gnp");
