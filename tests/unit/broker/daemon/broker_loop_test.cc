@@ -379,6 +379,37 @@ TEST_F(BrokerLoop, ARevokeIsNotLostToTheSignersWrongClock) {
   EXPECT_EQ(signer_.asked["apply"], 2);
 }
 
+TEST_F(BrokerLoop, WhatTheSignerRefusesIsSaidAndShown) {
+  ASSERT_TRUE(post("alice", LockStatement{realm_.head("alice", clock_.time), {Subject::Kind::person, "alice"}, "lost"}));
+  signer_.answers["apply"] = [](const json::value&) { return fail(Code::not_permitted, "not by you"); };
+  wait(broker_->tell_signer());
+  wait(broker_->tell_signer());
+  EXPECT_EQ(signer_.asked["apply"], 1);
+  const auto refused = std::ranges::find(events_.events, EventName::statement_refused, &Event::name);
+  ASSERT_NE(refused, events_.events.end());
+  EXPECT_EQ(refused->code, Code::not_permitted);
+  EXPECT_EQ(refused->person, "alice");
+  ASSERT_TRUE(store::run(*store_, [](store::Tx& tx) -> Result<void> {
+    JITWG_ASSIGN(const auto locks, tx.locks());
+    EXPECT_EQ(locks.at(0).signer_refusal->code, Code::not_permitted);
+    return {};
+  }));
+}
+
+TEST_F(BrokerLoop, TheSignerIsToldAllThatWaitsBeforeItIsAskedToIssue) {
+  connect("gw1");
+  connect("jump1");
+  const SessionId id = approved();
+  ASSERT_TRUE(post("dave", LockStatement{realm_.head("dave", clock_.time), {Subject::Kind::person, "dave"}, "lost"}));
+  int told = -1;
+  signer_.before_answer = [&](const std::string& op) -> asio::awaitable<void> {
+    if (op == "issue") told = signer_.asked["apply"];
+    co_return;
+  };
+  ASSERT_TRUE(activate(id));
+  EXPECT_EQ(told, 1);
+}
+
 // Told first of the revoke, the signer would have found nothing issued, and forgotten it.
 TEST_F(BrokerLoop, NothingIsIssuedOnceARevokeIsOnItsWayToTheSigner) {
   connect("gw1");
