@@ -294,6 +294,23 @@ def test_the_sockets_are_systemds(site):
     assert oct(os.stat("/run/jitwg/signer.sock").st_mode & 0o777) == "0o660"
 
 
+def test_the_signer_takes_its_key_as_a_credential(site):
+    conf, drop_in = Path("/etc/jitwg/signer.conf"), Path("/etc/systemd/system/jitwg-signer.service.d/credential.conf")
+    os.chown("/etc/jitwg/ca", 0, 0)  # its user cannot read the file: systemd hands it in
+    write(conf, "ca-key = credential:ca\n")
+    write(drop_in, "[Service]\nLoadCredential=ca:/etc/jitwg/ca\n")
+    try:
+        run("systemctl", "daemon-reload")
+        run("systemctl", "restart", "jitwg-signer.service")
+        fingerprint = run("ssh-keygen", "-lf", "/etc/jitwg/ca.pub").stdout.split()[1]
+        assert fingerprint in unit("jitwg-signer.service", "StatusText")
+    finally:
+        conf.unlink(), drop_in.unlink()
+        os.chown("/etc/jitwg/ca", pwd.getpwnam("jitwg-ca").pw_uid, -1)
+        run("systemctl", "daemon-reload")
+        run("systemctl", "restart", "jitwg-signer.service")
+
+
 def test_the_interface_is_the_kernels(site):
     link = json.loads(run("ip", "-d", "-j", "link", "show", "jitwg0").stdout)[0]
     assert link["linkinfo"]["info_kind"] == "wireguard" and "UP" in link["flags"]
