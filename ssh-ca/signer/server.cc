@@ -5,10 +5,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <list>
 
+#include "broker/base/limits.h"
 #include "broker/os/clock.h"
 #include "broker/os/service.h"
 #include "ssh-ca/signer/frames.h"
@@ -22,7 +24,11 @@ constexpr size_t kMaxUnread = 16 << 20;
 struct Client {
   Fd fd;
   std::string in, out;
+  BootTime heard;
   bool closing = false;  // after `out` is written
+
+  bool may_send() const { return !closing && in.size() <= limits::kSignerFrameBytes + 4; }
+  short events() const { return static_cast<short>((may_send() ? POLLIN : 0) | (out.empty() ? 0 : POLLOUT)); }
 };
 
 // Reads what is there. False when the peer is gone.
@@ -31,6 +37,7 @@ bool read_some(Client& client) {
   const ssize_t n = ::recv(client.fd.get(), buffer, sizeof buffer, MSG_DONTWAIT);
   if (n < 0) return errno == EAGAIN || errno == EINTR;
   client.in.append(buffer, static_cast<size_t>(n));
+  client.heard = boot_now();
   return n > 0;
 }
 
@@ -69,9 +76,7 @@ Result<void> serve(Signer& signer, const Fd& listener, const Fd& signals, const 
       next_ping = now + watchdog;
     }
     std::vector<pollfd> polled{{signals.get(), POLLIN, 0}, {listener.get(), POLLIN, 0}};
-    if (clients.size() >= kMaxClients) polled[1].events = 0;
-    for (const Client& c : clients)
-      polled.push_back({c.fd.get(), static_cast<short>(c.out.empty() ? POLLIN : POLLIN | POLLOUT), 0});
+    for (const Client& c : clients) polled.push_back({c.fd.get(), c.events(), 0});
     if (::poll(polled.data(), polled.size(), static_cast<int>(watchdog.count())) < 0) {
       if (errno == EINTR) continue;
       return fail_errno("poll", errno);
@@ -97,9 +102,13 @@ Result<void> serve(Signer& signer, const Fd& listener, const Fd& signals, const 
       const bool alive = (it->out.empty() || write_some(*it)) && !(it->closing && it->out.empty());
       it = alive ? std::next(it) : clients.erase(it);
     }
-    if (polled[1].revents & POLLIN)
+    if (polled[1].revents & POLLIN) {
+      // An owned broker that holds them all must not keep out the admin, who applies what it swallows.
+      if (clients.size() >= kMaxClients)
+        clients.erase(std::ranges::min_element(clients, {}, [](const Client& c) { return c.heard; }));
       if (Fd fd(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK)); fd.valid())
-        clients.push_back({std::move(fd), {}, {}, false});
+        clients.push_back({std::move(fd), {}, {}, boot_now(), false});
+    }
   }
 }
 

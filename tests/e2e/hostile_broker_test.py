@@ -11,6 +11,8 @@ import inspect
 import json
 import pathlib
 import re
+import socket
+import subprocess
 import sys
 
 import pytest
@@ -937,3 +939,38 @@ def test_the_same_bytes_again_are_no_new_certificate(broker):
     before = broker.ledger()
     broker.realm.restart()
     assert broker.ask(question) == first and broker.ledger() == before
+
+
+def connection(broker):
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(str(broker.realm.run / "signer.sock"))
+    return sock
+
+
+def test_connections_that_say_nothing_keep_nobody_out(broker, tmp_path):
+    """Least of all the admin, who applies what the broker swallows."""
+    silent = [connection(broker) for _ in range(64)]
+    for sock in silent:
+        sock.sendall(b"\0\0")
+    try:
+        revoke = tmp_path / "revoke.json"
+        revoke.write_text(json.dumps(broker.sign("erin", broker.body("revoke", "erin", session=uuid7(), reason="x"))))
+        done = subprocess.run([binary("jitwg-signer"), "--config", broker.realm.dir / "signer.conf", "apply", revoke],
+                              capture_output=True, text=True, timeout=30)  # fmt: skip
+        assert done.returncode == 0 and "applied" in done.stdout, done
+        broker.granted(broker.honest())
+    finally:
+        for sock in silent:
+            sock.close()
+
+
+def test_who_reads_no_answers_fills_no_memory(broker):
+    question = json.dumps({"op": "policy"}).encode()
+    many = (len(question).to_bytes(4, "big") + question) * 5000
+    with connection(broker) as sock:
+        sock.settimeout(1)
+        sent = 0
+        with pytest.raises(TimeoutError):
+            while sent < 64 << 20:
+                sent += sock.send(many)
+    broker.granted(broker.honest())

@@ -127,6 +127,12 @@ def wireguard_key():
     return base64.b64encode(key).decode()
 
 
+def listens(path):
+    """A socket's file alone may be what an earlier program left."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
 class Http(http.client.HTTPConnection):
     def __init__(self, path, timeout=40):
         super().__init__("broker", timeout=timeout)
@@ -178,7 +184,7 @@ class Realm:
             log = open(self.dir / f"{name}.log", "ab")
             self.processes[name] = subprocess.Popen(self.command(name, conf), stdout=log, stderr=log)
         if "jitwg-signer" in names:
-            wait_for(lambda: (self.run / "signer.sock").exists(), "signer.sock")
+            wait_for(lambda: listens(self.run / "signer.sock"), "signer.sock")
         if "jitwgd" in names and "jitwg-signer" in self.processes:
             wait_for(lambda: self.is_ready(), "jitwgd serving")
 
