@@ -16,7 +16,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CORPUS = ROOT / "tests/fuzz/corpus"
 sys.path.insert(0, str(ROOT / "tests/support"))
 import sk_keys  # noqa: E402
-from realm import Realm, rfc3339, uuid7, wait_for  # noqa: E402
+from hostile_broker import HostileBroker, HostileRealm  # noqa: E402
+from realm import Realm, rfc3339, uuid7  # noqa: E402
 
 WORDS = b"words that are signed\n"
 REFUSED = {"ecdsa-p384", "rsa-2048"}
@@ -218,20 +219,24 @@ def policy(work):
 
 def ledger(work):
     with tempfile.TemporaryDirectory() as directory:
-        realm = Realm(directory)
+        realm = HostileRealm(directory)
+        broker = HostileBroker(realm)
         try:
-            realm.start("jitwg-signer", "jitwgd")
-            realm.node("gw1"), realm.node("jump1")
-            session, token = realm.approved()
-            assert realm.post(f"/v1/sessions/{session}/activate", token=token)[0] == 200
-            for each in (session, realm.approved()[0]):
-                assert realm.post("/v1/statements", realm.statement("revoke", "erin", session=each, reason="x"))[0] == 200
-            wait_for(lambda: (realm.dir / "signer/ledger").read_text().count('"applied"') == 2, "two revocations")
-            records = [line[65:] for line in (realm.dir / "signer/ledger").read_text().splitlines()]
+            realm.start("jitwg-signer")
+            session = broker.granted(broker.honest())["session"]
+            broker.applied("revoke", session=session)
+            broker.applied("revoke", person="bob")
+            with broker.locked(person="bob"), broker.locked(node="gw1"):
+                pass
+            incident = broker.incident()
+            broker.granted(broker.issue(broker.request(incident=incident)))
+            broker.applied("incident_extend", incident=incident, until=rfc3339(7200))
+            broker.applied("incident_close", incident=incident)
+            records = [line[65:] for line in broker.ledger().decode().splitlines()]
         finally:
             realm.close()
     put("ledger", "good-empty", "")
-    put("ledger", "good-issued-and-revoked", "\n".join(records) + "\n")
+    put("ledger", "good-of-all-kinds", "\n".join(records) + "\n")
     for record in records[:2]:
         put("ledger", "good-" + json.loads(record)["kind"], record + "\n")
     put("ledger", "bad-kind", records[0].replace('"issued"', '"iss"'))
