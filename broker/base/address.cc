@@ -72,6 +72,30 @@ Result<Prefix> Prefix::parse(std::string_view text) {
   return p;
 }
 
+Result<std::vector<Prefix>> prefixes_of_range(const IpAddress& first, const IpAddress& last) {
+  if (first.family != last.family || last < first)
+    return fail(Code::bad_value, first.str() + "-" + last.str() + " is no range of addresses", "write the lower address first");
+  std::vector<Prefix> prefixes;
+  for (IpAddress next = first;;) {
+    // The widest prefix that begins here and does not go beyond.
+    Prefix widest = Prefix::host(next);
+    IpAddress end = next;
+    for (int bit = next.bits() - 1; bit >= 0; --bit) {
+      const size_t byte = static_cast<size_t>(bit) / 8;
+      const auto mask = static_cast<uint8_t>(0x80 >> (bit % 8));
+      if (next.bytes[byte] & mask) break;
+      IpAddress further = end;
+      further.bytes[byte] |= mask;
+      if (last < further) break;
+      end = further;
+      widest.length = bit;
+    }
+    prefixes.push_back(widest);
+    if (end == last) return prefixes;
+    next = end.plus(1);
+  }
+}
+
 std::string Prefix::str() const { return address.str() + "/" + std::to_string(length); }
 
 std::string Prefix::str_short() const { return is_host() ? address.str() : str(); }

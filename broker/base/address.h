@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "broker/base/error.h"
 
@@ -40,6 +41,8 @@ struct Prefix {
   std::string str_short() const;  // a single host without it
   auto operator<=>(const Prefix&) const = default;
 };
+// The fewest prefixes that hold exactly first … last, ascending. bad_value: two families, or first after last.
+Result<std::vector<Prefix>> prefixes_of_range(const IpAddress& first, const IpAddress& last);
 
 // "192.0.2.10:51820" or "[2001:db8::1]:51820".
 struct Endpoint {

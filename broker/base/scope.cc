@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "broker/base/limits.h"
 #include "broker/base/number.h"
 
 namespace jitwg {
@@ -15,6 +16,43 @@ std::string_view name(Protocol protocol) {
   }
   return "?";
 }
+
+namespace {
+
+// A target's own, and its jump hosts'.
+constexpr size_t kMostEntries = 4 * limits::kScopeEntries;
+
+tl::unexpected<Error> too_many() {
+  return fail(Code::too_large, "over " + std::to_string(kMostEntries) + " scope entries",
+              "a prefix or a range of ports says it shorter");
+}
+
+Result<std::vector<Prefix>> parse_destination(std::string_view text) {
+  if (const size_t dash = text.find('-'); dash != std::string_view::npos) {
+    JITWG_ASSIGN(const IpAddress first, IpAddress::parse(text.substr(0, dash)));
+    JITWG_ASSIGN(const IpAddress last, IpAddress::parse(text.substr(dash + 1)));
+    return prefixes_of_range(first, last);
+  }
+  JITWG_ASSIGN(const Prefix prefix, Prefix::parse(text));
+  return std::vector{prefix};
+}
+
+// What is left of `entry` outside of `wider`, which holds its destination.
+std::vector<ScopeEntry> outside(const ScopeEntry& entry, const ScopeEntry& wider) {
+  if (entry.last_port < wider.first_port || entry.first_port > wider.last_port) return {entry};
+  std::vector<ScopeEntry> left;
+  if (entry.first_port < wider.first_port) {
+    left.push_back(entry);
+    left.back().last_port = static_cast<uint16_t>(wider.first_port - 1);
+  }
+  if (entry.last_port > wider.last_port) {
+    left.push_back(entry);
+    left.back().first_port = static_cast<uint16_t>(wider.last_port + 1);
+  }
+  return left;
+}
+
+}  // namespace
 
 Result<std::vector<ScopeEntry>> parse_scope_entry(std::string_view text) {
   const auto bad = [&](std::string_view why) {
@@ -44,17 +82,26 @@ Result<std::vector<ScopeEntry>> parse_scope_entry(std::string_view text) {
     host = rest.substr(0, colon);
     ports = rest.substr(colon);
   }
-  const auto destination = Prefix::parse(host);
-  if (!destination) return bad(destination.error().message);
-  entry.destination = *destination;
-
+  const auto destinations = parse_destination(host);
+  if (!destinations) {
+    auto why = bad(destinations.error().message);
+    if (!destinations.error().hint.empty()) why.value().hint = destinations.error().hint;
+    return why;
+  }
+  std::vector<ScopeEntry> entries;
+  const auto add = [&] {
+    for (const Prefix& destination : *destinations) {
+      entry.destination = destination;
+      entries.push_back(entry);
+    }
+  };
   if (entry.protocol == Protocol::icmp) {
     if (!ports.empty()) return bad("icmp has no ports");
-    return std::vector{entry};
+    add();
+    return entries;
   }
   if (ports.size() < 2 || ports.front() != ':') return bad("no port");
   ports.remove_prefix(1);
-  std::vector<ScopeEntry> entries;
   while (true) {
     const size_t comma = ports.find(',');
     const std::string_view item = ports.substr(0, comma);
@@ -66,7 +113,8 @@ Result<std::vector<ScopeEntry>> parse_scope_entry(std::string_view text) {
       return bad("\"" + std::string(item) + "\" is no port");
     entry.first_port = *first;
     entry.last_port = *last;
-    entries.push_back(entry);
+    add();
+    if (entries.size() > kMostEntries) return too_many();
     if (comma == std::string_view::npos) break;
     ports.remove_prefix(comma + 1);
   }
@@ -75,8 +123,33 @@ Result<std::vector<ScopeEntry>> parse_scope_entry(std::string_view text) {
 
 Scope normalise(Scope scope) {
   std::sort(scope.begin(), scope.end());
-  scope.erase(std::unique(scope.begin(), scope.end()), scope.end());
-  return scope;
+  // Overlapping ports of one destination become one range.
+  std::vector<ScopeEntry> merged;
+  for (const ScopeEntry& entry : scope) {
+    ScopeEntry* last = merged.empty() ? nullptr : &merged.back();
+    if (last && last->protocol == entry.protocol && last->destination == entry.destination && entry.first_port <= last->last_port)
+      last->last_port = std::max(last->last_port, entry.last_port);
+    else
+      merged.push_back(entry);
+  }
+  // Wider destinations first; one port of one host may stand beside them.
+  std::stable_sort(merged.begin(), merged.end(),
+                   [](const ScopeEntry& a, const ScopeEntry& b) { return a.destination.length < b.destination.length; });
+  Scope apart;
+  for (const ScopeEntry& entry : merged) {
+    std::vector<ScopeEntry> pieces = {entry};
+    if (!entry.is_single())
+      for (const ScopeEntry& wider : apart) {
+        if (wider.is_single() || wider.protocol != entry.protocol || !wider.destination.contains(entry.destination)) continue;
+        std::vector<ScopeEntry> left;
+        for (const ScopeEntry& piece : pieces)
+          for (const ScopeEntry& part : outside(piece, wider)) left.push_back(part);
+        pieces = std::move(left);
+      }
+    apart.insert(apart.end(), pieces.begin(), pieces.end());
+  }
+  std::sort(apart.begin(), apart.end());
+  return apart;
 }
 
 Result<Scope> parse_scope(const std::vector<std::string>& texts) {
@@ -84,6 +157,7 @@ Result<Scope> parse_scope(const std::vector<std::string>& texts) {
   for (const std::string& text : texts) {
     JITWG_ASSIGN(const auto entries, parse_scope_entry(text));
     scope.insert(scope.end(), entries.begin(), entries.end());
+    if (scope.size() > kMostEntries) return too_many();
   }
   return normalise(std::move(scope));
 }

@@ -120,6 +120,40 @@ TEST(HostNames, AreWhatHostsFilesMayHold) {
     EXPECT_FALSE(is_host_name(bad)) << bad;
 }
 
+TEST(Scopes, OverlapsAreSaidOnce) {
+  const auto canonical = [](const std::vector<std::string>& texts) { return render_scope(*parse_scope(texts)); };
+  using Texts = std::vector<std::string>;
+  EXPECT_EQ(canonical({"tcp 10.0.0.1:22,20-30"}), Texts{"tcp 10.0.0.1:20-30"});
+  EXPECT_EQ(canonical({"tcp 10.0.0.1:25-40,20-30,22,23"}), Texts{"tcp 10.0.0.1:20-40"});
+  EXPECT_EQ(canonical({"tcp 10.0.0.1:22,23"}), Texts{"tcp 10.0.0.1:22,23"});  // as written: they only touch
+  EXPECT_EQ(canonical({"tcp 10.0.0.0/24:20-25", "tcp 10.0.0.8/29:22-30"}), (Texts{"tcp 10.0.0.0/24:20-25", "tcp 10.0.0.8/29:26-30"}));
+  EXPECT_EQ(canonical({"tcp 10.0.0.0/24:20-25", "tcp 10.0.0.8/29:1-65535"}),
+            (Texts{"tcp 10.0.0.0/24:20-25", "tcp 10.0.0.8/29:1-19,26-65535"}));
+  EXPECT_EQ(canonical({"tcp 10.0.0.0/24:20-25", "tcp 10.0.0.5:22"}), (Texts{"tcp 10.0.0.0/24:20-25", "tcp 10.0.0.5:22"}));
+  EXPECT_EQ(canonical({"tcp 10.0.0.0/24:22", "udp 10.0.0.8/29:22"}), (Texts{"tcp 10.0.0.0/24:22", "udp 10.0.0.8/29:22"}));
+  EXPECT_EQ(canonical({"icmp 10.0.0.0/24", "icmp 10.0.0.8/29", "icmp 0.0.0.0/0"}), Texts{"icmp 0.0.0.0/0"});
+}
+
+TEST(Scopes, RangesOfAddressesArePrefixes) {
+  const auto canonical = [](const std::string& text) { return render_scope(*parse_scope({text})); };
+  using Texts = std::vector<std::string>;
+  EXPECT_EQ(canonical("tcp 10.0.0.1-10.0.0.9:80"),
+            (Texts{"tcp 10.0.0.1:80", "tcp 10.0.0.2/31:80", "tcp 10.0.0.4/30:80", "tcp 10.0.0.8/31:80"}));
+  EXPECT_EQ(canonical("icmp 10.0.0.0-10.0.0.255"), Texts{"icmp 10.0.0.0/24"});
+  EXPECT_EQ(canonical("icmp 10.0.0.7-10.0.0.7"), Texts{"icmp 10.0.0.7"});
+  EXPECT_EQ(canonical("icmp 0.0.0.0-255.255.255.255"), Texts{"icmp 0.0.0.0/0"});
+  EXPECT_EQ(canonical("udp [fd00::1-fd00::3]:53"), (Texts{"udp [fd00::1]:53", "udp [fd00::2/127]:53"}));
+  for (const char* bad : {"tcp 10.0.0.9-10.0.0.1:80", "tcp 10.0.0.1-fd00::1:80", "icmp 10.0.0.1-fd00::1", "tcp 10.0.0.0/30-10.0.0.9:80",
+                          "tcp 10.0.0.1-:80", "tcp 10.0.0.1-10.0.0.2-10.0.0.3:80"})
+    EXPECT_FALSE(parse_scope_entry(bad)) << bad;
+  // The longest possible range is no longer than what any target may have.
+  EXPECT_EQ(prefixes_of_range(*IpAddress::parse("0.0.0.1"), *IpAddress::parse("255.255.255.254"))->size(), 62u);
+  EXPECT_EQ(parse_scope({"tcp ::1-ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe:22"}).error().code, Code::bad_value);  // no brackets
+  std::string ports = "1";
+  for (int port = 3; port < 600; port += 2) ports += "," + std::to_string(port);
+  EXPECT_EQ(parse_scope({"tcp 10.0.0.1:" + ports}).error().code, Code::too_large);
+}
+
 TEST(HostNames, NameOnlyWhatTheScopeReaches) {
   const Scope scope = *parse_scope({"tcp 10.60.10.0/24:22", "icmp fd00::1"});
   const auto check = [&](const HostNames& names) {
