@@ -1,7 +1,6 @@
 #include "policy/check_policy.h"
 
 #include "policy/decide.h"
-#include "policy/matching.h"
 
 namespace jitwg {
 namespace {
@@ -10,115 +9,101 @@ bool overlap(const Prefix& a, const Prefix& b) { return a.contains(b) || b.conta
 
 class Checker {
  public:
-  Checker(const Policy& policy, const toml::table& root, TomlErrors& errors)
-      : p_(policy), root_(root), errors_(errors) {
-    for (const auto& [unused, target] : p_.targets)
-      for (const std::string& label : target.labels) labels_.emplace(label, 0);
-  }
+  Checker(const Policy& policy, const toml::table& root, TomlErrors& errors) : p_(policy), root_(root), errors_(errors) {}
 
-  void run() {
+  void run(bool read_well) {
     check_pools();
-    for (const auto& [name, target] : p_.targets) check_target(name, target);
-    if (!errors_.first) check_names();
-    for (size_t i = 0; i < p_.rules.size(); ++i) {
-      const toml::node& at = element("rule", i);
-      check_people(at, p_.rules[i].who, p_.rules[i].name);
-      check_targets(at, p_.rules[i].targets, p_.rules[i].name);
-      for (const ApprovalPlace& place : p_.rules[i].approvals) {
-        check_people(at, place.from, p_.rules[i].name);
-        if (!is_synced(place.from) && p_.people(place.from).size() < static_cast<size_t>(place.count))
-          errors_.add(at, "rule \"" + p_.rules[i].name + "\": " + std::to_string(place.count) +
-                              " approvals, but fewer people could give them");
-      }
-    }
-    for (size_t i = 0; i < p_.denies.size(); ++i) {
-      check_people(element("deny", i), p_.denies[i].who, p_.denies[i].name);
-      check_targets(element("deny", i), p_.denies[i].targets, p_.denies[i].name);
-    }
-    for (const auto& [right, members] : p_.rights) check_people(*root_.get("rights"), members, "rights." + right);
-    check_targets(root_, p_.break_glass.targets, "rights.break_glass");
+    for (const auto& [name, target] : p_.targets) check_scope(name, target);
+    check_names();
+    for (size_t i = 0; read_well && i < p_.rules.size(); ++i) check_approvals(i);
+    if (read_well) check_enough(rights(), "break_glass", p_.rights, p_.break_glass.count);
     check_keys();
   }
 
  private:
-  const toml::node& element(const char* name, size_t i) const { return *root_.get(name)->as_array()->get(i); }
-  const toml::node& table(const char* outer, const std::string& name) const {
-    return *root_.get(outer)->as_table()->get(name);
+  // Where something stands. What is asked for was read, so it is there; only an array may hold what is no table.
+  const toml::node& table(const char* outer, const std::string& name) const { return *root_.get(outer)->as_table()->get(name); }
+  const toml::node& at_key(const toml::node& node, const char* key) const {
+    const toml::node* found = node.is_table() ? node.as_table()->get(key) : nullptr;
+    return found ? *found : node;
   }
+  const toml::node& rights() const { return root_.contains("rights") ? at_key(*root_.get("rights"), "break_glass") : static_cast<const toml::node&>(root_); }
 
   // Gateways may share a whole pool. Half of one would send the other half's answers the wrong way.
   void check_pools() {
     std::map<Prefix, std::string> owner;
     for (const auto& [name, gateway] : p_.gateways) {
       std::set<Prefix> own;
+      const toml::node& at = at_key(table("gateways", name), "pools");
       for (const Prefix& pool : gateway.pools) {
         const std::string what = "gateways." + name + ": the pool " + pool.str();
-        if (!own.insert(pool).second) errors_.add(table("gateways", name), what + " is there twice", "name it once");
+        if (!own.insert(pool).second) errors_.add(at, what + " is there twice", "name it once");
         for (const auto& [other, who] : owner)
           if (other != pool && overlap(other, pool))
-            errors_.add(table("gateways", name), what + " overlaps " + other.str() + " of gateways." + who,
-                        "the same pool, or one apart from it");
+            errors_.add(at, what + " overlaps " + other.str() + " of gateways." + who, "the same pool, or one apart from it");
         owner.emplace(pool, name);
       }
     }
+    for (const auto& [name, host] : p_.jump_hosts)
+      for (const IpAddress& address : host.addresses)
+        for (const auto& [pool, unused] : owner)
+          if (pool.contains(address))
+            errors_.add(at_key(table("jump_hosts", name), "addresses"), "jump_hosts." + name + ": " + address.str() + " lies in the pool " + pool.str(),
+                        "pools are for the inside of tunnels alone");
   }
 
-  void check_target(const std::string& name, const Target& target) {
-    const toml::node& at = table("targets", name);
-    for (const std::string& gateway : target.gateways)
-      if (!p_.gateways.contains(gateway))
-        errors_.add(at, "targets." + name + ": there is no gateway \"" + gateway + "\"", nearest(gateway, p_.gateways));
-    for (const std::string& host : target.jump_hosts)
-      if (!p_.jump_hosts.contains(host))
-        errors_.add(at, "targets." + name + ": there is no jump host \"" + host + "\"", nearest(host, p_.jump_hosts));
-    for (const ScopeEntry& entry : target.scope)
-      for (const auto& [unused, gateway] : p_.gateways)
-        for (const Prefix& pool : gateway.pools)
-          if (overlap(pool, entry.destination))
-            errors_.add(at, "targets." + name + ": the scope reaches into the pool " + pool.str(), "peers never reach peers");
+  void check_scope(const std::string& name, const Target& target) {
+    std::set<Prefix> pools;
+    for (const auto& [unused, gateway] : p_.gateways) pools.insert(gateway.pools.begin(), gateway.pools.end());
+    for (const Prefix& pool : pools)
+      for (const ScopeEntry& entry : target.scope)
+        if (overlap(pool, entry.destination)) {
+          errors_.add(at_key(table("targets", name), "scope"), "targets." + name + ": the scope reaches into the pool " + pool.str(),
+                      "peers never reach peers");
+          break;
+        }
   }
 
   // A name leads to one host, whichever targets say it: their lines meet in one /etc/hosts.
   void check_names() {
     std::map<std::pair<std::string, int>, const Target*> owner;
     for (const auto& [name, target] : p_.targets) {
-      const auto good = check_host_names(target.names, resolve(p_, target, {}).scope);
-      if (!good) errors_.add(table("targets", name), "targets." + name + ".names: " + good.error().message, good.error().hint);
+      if (target.names.empty()) continue;
+      const toml::node& at = at_key(table("targets", name), "names");
+      const auto exists = [&](const std::string& host) { return p_.jump_hosts.contains(host); };
+      if (!target.scope.empty() && std::all_of(target.jump_hosts.begin(), target.jump_hosts.end(), exists)) {
+        const auto good = check_host_names(target.names, resolve(p_, target, {}).scope);
+        if (!good) errors_.add(at, "targets." + name + ".names: " + good.error().message,
+                                good.error().hint.empty() ? "an address of the target's scope, or of a jump host" : good.error().hint);
+      }
       for (const auto& [host, address] : target.names) {
         const Target* first = owner.try_emplace({host, address.family}, &target).first->second;
         if (first->names.at(host) != address)
-          errors_.add(table("targets", name), "targets." + name + ".names: " + host + " is " + address.str() + " here and " +
-                                                  first->names.at(host).str() + " in targets." + first->name,
+          errors_.add(at, "targets." + name + ".names: " + host + " is " + address.str() + " here and " + first->names.at(host).str() +
+                              " in targets." + first->name,
                       "give each host a name of its own");
       }
     }
   }
 
-  void check_people(const toml::node& at, const std::vector<Member>& members, const std::string& what) {
-    for (const Member& m : members) {
-      if (m.kind == Member::Kind::group && !p_.groups.contains(m.name))
-        errors_.add(at, "\"" + what + "\": there is no group \"" + m.name + "\"", nearest(m.name, p_.groups));
-      if (m.kind == Member::Kind::oncall && !p_.oncall.contains(m.name))
-        errors_.add(at, "\"" + what + "\": there is no on-call \"" + m.name + "\"", nearest(m.name, p_.oncall));
+  // Whether all places can be filled at all, by different people. Who is in a synced list is not known here.
+  void check_approvals(size_t i) {
+    const Rule& rule = p_.rules[i];
+    std::set<std::string> people;
+    for (const ApprovalPlace& place : rule.approvals) {
+      if (place.from.empty() || is_synced(p_, place.from)) return;
+      people.merge(p_.people(place.from));
     }
+    if (!approvals_filled(p_, rule.approvals, people))
+      errors_.add(at_key(*root_.get("rule")->as_array()->get(i), "approvals"),
+                  "rule \"" + rule.name + "\": more approvals than people who could give them", "ask for fewer, or name more approvers");
   }
 
-  void check_targets(const toml::node& at, const std::vector<TargetSelector>& selectors, const std::string& what) {
-    for (const TargetSelector& s : selectors) {
-      if (s.is_label && !labels_.contains(s.name))
-        errors_.add(at, "\"" + what + "\": no target has the label \"" + s.name + "\"", nearest(s.name, labels_));
-      if (!s.is_label && !p_.targets.contains(s.name))
-        errors_.add(at, "\"" + what + "\": there is no target \"" + s.name + "\"", nearest(s.name, p_.targets));
-    }
-  }
-
-  // Who is in such a list is not known here.
-  bool is_synced(const std::vector<Member>& members) const {
-    return std::any_of(members.begin(), members.end(), [&](const Member& m) {
-      return std::any_of(p_.lists.begin(), p_.lists.end(), [&](const SyncedList& list) {
-        return m.name == list.name && m.kind == (list.oncall ? Member::Kind::oncall : Member::Kind::group);
-      });
-    });
+  void check_enough(const toml::node& at, const char* right, const std::map<std::string, std::vector<Member>>& rights, int count) {
+    const auto members = rights.find(right);
+    if (members == rights.end() || members->second.empty() || is_synced(p_, members->second)) return;
+    if (p_.people(members->second).size() < static_cast<size_t>(count))
+      errors_.add(at, std::string("rights.") + right + ": more people are to sign than there are", "a lower count, or more people");
   }
 
   // A node's key must not be another node's, nor a host key: each proves one thing.
@@ -126,28 +111,36 @@ class Checker {
     std::map<std::string, std::string> owner;
     const auto claim = [&](const toml::node& at, const std::string& key, const std::string& who) {
       const auto [it, fresh] = owner.emplace(key, who);
-      if (!fresh) errors_.add(at, who + " has the same key as " + it->second, "each gets its own");
+      if (!fresh && !key.empty()) errors_.add(at, who + " has the same key as " + it->second, "each gets its own");
     };
     for (const auto& [name, gateway] : p_.gateways) {
-      claim(table("gateways", name), gateway.node_key.str(), "gateways." + name);
-      claim(table("gateways", name), gateway.wireguard_key, "gateways." + name + " (WireGuard)");
+      claim(at_key(table("gateways", name), "node_key"), gateway.node_key.str(), "gateways." + name);
+      claim(at_key(table("gateways", name), "wireguard_key"), gateway.wireguard_key, "gateways." + name + " (WireGuard)");
     }
     for (const auto& [name, host] : p_.jump_hosts) {
-      claim(table("jump_hosts", name), host.node_key.str(), "jump_hosts." + name);
-      for (const auto& key : host.host_keys) claim(table("jump_hosts", name), key.str(), "jump_hosts." + name + " (host key)");
+      claim(at_key(table("jump_hosts", name), "node_key"), host.node_key.str(), "jump_hosts." + name);
+      for (const auto& key : host.host_keys)
+        claim(at_key(table("jump_hosts", name), "host_keys"), key.str(), "jump_hosts." + name + " (host key)");
     }
   }
 
   const Policy& p_;
   const toml::table& root_;
   TomlErrors& errors_;
-  std::map<std::string, int> labels_;
 };
 
 }  // namespace
 
-void check_references(const Policy& policy, const toml::table& root, TomlErrors& errors) {
-  Checker(policy, root, errors).run();
+bool is_synced(const Policy& policy, const std::vector<Member>& members) {
+  return std::any_of(members.begin(), members.end(), [&](const Member& m) {
+    return std::any_of(policy.lists.begin(), policy.lists.end(), [&](const SyncedList& list) {
+      return m.name == list.name && m.kind == (list.oncall ? Member::Kind::oncall : Member::Kind::group);
+    });
+  });
+}
+
+void check_between(const Policy& policy, const toml::table& root, bool read_well, TomlErrors& errors) {
+  Checker(policy, root, errors).run(read_well);
 }
 
 }  // namespace jitwg

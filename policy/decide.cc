@@ -5,6 +5,7 @@
 #include "broker/base/encoding.h"
 #include "broker/base/limits.h"
 #include "policy/matching.h"
+#include "policy/nearest.h"
 
 namespace jitwg {
 namespace {
@@ -33,13 +34,6 @@ struct Matcher {
     return false;
   }
 };
-
-// Who opened an incident does not use it alone: somebody whom the rule names, or else who could have opened it as well.
-ApprovalPlace opener_place(const Policy& policy, const Rule& rule) {
-  if (!rule.opener_approvers.empty()) return {rule.opener_approvers, 1};
-  const auto openers = policy.rights.find("incident_open");
-  return {openers == policy.rights.end() ? std::vector<Member>{} : openers->second, 1};
-}
 
 // "2 of group:a, person:b and 1 of oncall:c"
 std::string describe(const std::vector<ApprovalPlace>& places) {
@@ -73,11 +67,17 @@ Access resolve(const Policy& policy, const Target& target, const std::string& pe
   return access;
 }
 
+ApprovalPlace opener_place(const Policy& policy, const Rule& rule) {
+  if (!rule.opener_approvers.empty()) return {rule.opener_approvers, 1};
+  const auto openers = policy.rights.find("incident_open");
+  return {openers == policy.rights.end() ? std::vector<Member>{} : openers->second, 1};
+}
+
 Verdict decide(const Policy& policy, const Question& q) {
   const auto found = policy.targets.find(q.target);
   if (found == policy.targets.end())
     return deny(Code::unknown_target, "there is no target \"" + escape_for_terminal(q.target) + "\"",
-                nearest(q.target, policy.targets));
+                nearest(q.target, keys_of(policy.targets)));
   const Target& target = found->second;
 
   for (const DenyRule& rule : policy.denies)
@@ -109,6 +109,10 @@ Verdict decide(const Policy& policy, const Question& q) {
                 "ask for at most " + render_duration(most), chosen->name);
   if (duration < limits::kMinDuration)
     return deny(Code::bad_value, "a duration of " + render_duration(duration), "at least 10s", chosen->name);
+
+  for (const std::string& host : target.jump_hosts)
+    if (!policy.jump_hosts.contains(host))
+      return deny(Code::bug, "the policy has no jump host \"" + host + "\", which " + q.target + " names", {}, chosen->name);
 
   Verdict verdict;
   verdict.rule = chosen->name;

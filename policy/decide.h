@@ -40,6 +40,10 @@ Access resolve(const Policy& policy, const Target& target, const std::string& pe
 
 Verdict decide(const Policy& policy, const Question& question);
 
+// Who approves for the one who opened an incident, under a rule that needs no approval otherwise: somebody whom the rule names,
+// or else who could have opened it as well.
+ApprovalPlace opener_place(const Policy& policy, const Rule& rule);
+
 // Do these distinct people fill every place, each filling one? (bipartite matching)
 bool approvals_filled(const Policy& policy, const std::vector<ApprovalPlace>& places,
                       const std::set<std::string>& deciders);

@@ -4,7 +4,7 @@
 
 #include <array>
 
-#include "broker/base/number.h"
+#include "policy/nearest.h"
 
 namespace jitwg {
 namespace {
@@ -49,12 +49,22 @@ int parse_clock(std::string_view text) {
   return value[1] < 60 && minutes <= 24 * 60 ? minutes : -1;
 }
 
+Words zone_names() {
+  Words names;
+  try {
+    for (const date::time_zone& zone : date::get_tzdb().zones) names.emplace(zone.name());
+  } catch (const std::exception&) {
+    // No zone database: no name is near.
+  }
+  return names;
+}
+
 }  // namespace
 
 Result<Hours> Hours::parse(std::string_view text) {
-  const auto bad = [&](std::string why) {
+  const auto bad = [&](std::string why, std::string hint = {}) {
     return fail(Code::bad_value, "hours \"" + std::string(text.substr(0, 80)) + "\": " + std::move(why),
-                "write: Mon-Fri 07:00-19:00 Europe/Istanbul");
+                hint.empty() ? "write Mon-Fri 07:00-19:00 Europe/Istanbul" : std::move(hint));
   };
   const size_t one = text.find(' ');
   const size_t two = one == std::string_view::npos ? one : text.find(' ', one + 1);
@@ -62,19 +72,20 @@ Result<Hours> Hours::parse(std::string_view text) {
   Hours hours;
   hours.text_ = std::string(text);
   hours.days_ = parse_days(text.substr(0, one));
-  if (hours.days_ == 0) return bad("the days are off");
+  if (hours.days_ == 0) return bad("the days are off", "Sun Mon Tue Wed Thu Fri Sat: Mon-Fri, or Sat,Sun");
   const std::string_view clock = text.substr(one + 1, two - one - 1);
-  if (clock.size() != 11 || clock[5] != '-') return bad("the times are off");
+  const char* times = "two different times like 07:00-19:00; 22:00-06:00 ends on the next day";
+  if (clock.size() != 11 || clock[5] != '-') return bad("the times are off", times);
   hours.start_ = parse_clock(clock.substr(0, 5));
   hours.end_ = parse_clock(clock.substr(6));
   if (hours.start_ < 0 || hours.end_ < 0 || hours.start_ == hours.end_ || hours.start_ == 24 * 60)
-    return bad("the times are off");
+    return bad("the times are off", times);
   try {
     const date::time_zone* zone = date::locate_zone(std::string(text.substr(two + 1)));
     zone->get_info(date::sys_seconds{});  // loads the zone's rules now, not while judging
     hours.zone_ = zone;
   } catch (const std::exception&) {
-    return bad("unknown time zone \"" + std::string(text.substr(two + 1)) + "\"");
+    return bad("unknown time zone \"" + std::string(text.substr(two + 1)) + "\"", nearest(text.substr(two + 1), zone_names()));
   }
   return hours;
 }

@@ -2,6 +2,7 @@
 
 #include "broker/base/encoding.h"
 #include "policy/matching.h"
+#include "policy/nearest.h"
 
 namespace jitwg {
 
@@ -12,10 +13,9 @@ Result<void> check_incident_names(const Policy& policy, const std::vector<std::s
     if (std::any_of(policy.targets.begin(), policy.targets.end(), [&](const auto& one) { return selects(selector, one.second); }))
       continue;
     const std::string shown = "\"" + escape_for_terminal(selector.name) + "\"";
-    if (!selector.is_label) return fail(Code::unknown_target, "there is no target " + shown, nearest(selector.name, policy.targets));
-    std::map<std::string, int> labels;
-    for (const auto& [unused, target] : policy.targets)
-      for (const std::string& label : target.labels) labels.emplace(label, 0);
+    if (!selector.is_label) return fail(Code::unknown_target, "there is no target " + shown, nearest(selector.name, keys_of(policy.targets)));
+    Words labels;
+    for (const auto& [unused, target] : policy.targets) labels.insert(target.labels.begin(), target.labels.end());
     return fail(Code::unknown_target, "no target has the label " + shown, nearest(selector.name, labels));
   }
   return {};

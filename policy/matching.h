@@ -22,29 +22,4 @@ inline bool matches(const Policy& policy, const std::vector<Member>& who, const 
   return policy.is_any(who, person) && selects(targets, target);
 }
 
-// "did you mean …" out of a map's keys; empty when nothing is near (edit distance ≤ 2).
-template <typename Map>
-std::string nearest(std::string_view word, const Map& known) {
-  std::string best;
-  size_t least = 3;
-  for (const auto& [candidate, unused] : known) {
-    std::vector<size_t> row(candidate.size() + 1);
-    for (size_t j = 0; j < row.size(); ++j) row[j] = j;
-    for (size_t i = 1; i <= word.size(); ++i) {
-      size_t diagonal = row[0];
-      row[0] = i;
-      for (size_t j = 1; j < row.size(); ++j) {
-        const size_t above = row[j];
-        row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (word[i - 1] == candidate[j - 1] ? 0 : 1)});
-        diagonal = above;
-      }
-    }
-    if (row.back() < least) {
-      least = row.back();
-      best = candidate;
-    }
-  }
-  return best.empty() ? std::string() : "did you mean \"" + best + "\"?";
-}
-
 }  // namespace jitwg

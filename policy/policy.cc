@@ -57,43 +57,30 @@ std::set<std::string> Policy::people(const std::vector<Member>& members) const {
   return all;
 }
 
-std::vector<std::string> failing_tests(const Policy& policy, std::string_view where) {
-  std::vector<std::string> failures;
+std::optional<std::string> failure_of(const Policy& policy, const PolicyTest& test) {
   std::optional<Policy> copy;
   if (!policy.lists.empty()) copy = policy;
-  for (const PolicyTest& test : policy.tests) {
-    if (copy)
-      for (const SyncedList& list : copy->lists) {
-        const auto& brought = list.oncall ? test.oncall : test.groups;
-        const auto found = brought.find(list.name);
-        (list.oncall ? copy->oncall : copy->groups)[list.name] = found == brought.end() ? std::set<std::string>() : found->second;
-      }
-    // Who opened the incident is a question of its own: left out of a test, it was somebody else.
-    const std::string opener = test.opened_by.empty() ? "(somebody else)" : test.opened_by;
-    const Verdict verdict = decide(copy ? *copy : policy, {test.person, test.target, test.duration, test.at, test.incident, opener});
-    const std::string line = std::string(where) + ":" + std::to_string(test.line) + ": test (" + test.person + " to " +
-                             test.target + "): ";
-    if (name(verdict.outcome) != test.expect)
-      failures.push_back(line + "expected " + test.expect + ", got " + std::string(name(verdict.outcome)) +
-                         (verdict.denial ? " (" + verdict.denial->message + ")" : ""));
-    else if (test.approvers &&
-             std::set<std::string>(test.approvers->begin(), test.approvers->end()) != verdict.approvers) {
-      std::string got;
-      for (const std::string& person : verdict.approvers) got += (got.empty() ? "" : ", ") + person;
-      failures.push_back(line + "other approvers: " + (got.empty() ? "nobody" : got));
-    }
+  for (const SyncedList& list : policy.lists) {
+    const auto& brought = list.oncall ? test.oncall : test.groups;
+    const auto found = brought.find(list.name);
+    (list.oncall ? copy->oncall : copy->groups)[list.name] = found == brought.end() ? std::set<std::string>() : found->second;
   }
-  return failures;
+  // Who opened the incident is a question of its own: left out of a test, it was somebody else.
+  const std::string opener = test.opened_by.empty() ? "(somebody else)" : test.opened_by;
+  const Verdict verdict = decide(copy ? *copy : policy, {test.person, test.target, test.duration, test.at, test.incident, opener});
+  if (name(verdict.outcome) != test.expect)
+    return "expected " + test.expect + ", got " + std::string(name(verdict.outcome)) +
+           (verdict.denial ? " (" + verdict.denial->message + ")" : "");
+  if (test.approvers && std::set<std::string>(test.approvers->begin(), test.approvers->end()) != verdict.approvers) {
+    std::string got;
+    for (const std::string& person : verdict.approvers) got += (got.empty() ? "" : ", ") + person;
+    return "other approvers: " + (got.empty() ? "nobody" : got);
+  }
+  return std::nullopt;
 }
 
-Result<Policy> load_policy(std::string_view toml, std::string_view where) {
-  JITWG_ASSIGN(Policy policy, parse_policy(toml, where));
-  const auto failures = failing_tests(policy, where);
-  if (!failures.empty())
-    return fail(Code::bad_policy,
-                failures.front() + (failures.size() > 1 ? ", and " + std::to_string(failures.size() - 1) + " more" : ""),
-                "mend the rule or the test; the running policy stays");
-  return policy;
+Error PolicyProblem::error(std::string_view where) const {
+  return {Code::bad_policy, std::string(where) + ":" + std::to_string(line) + ":" + std::to_string(column) + ": " + message, hint};
 }
 
 }  // namespace jitwg

@@ -11,6 +11,7 @@
 #include "broker/base/address.h"
 #include "broker/base/error.h"
 #include "broker/base/host_names.h"
+#include "broker/base/json.h"
 #include "broker/base/scope.h"
 #include "broker/base/time.h"
 #include "policy/hours.h"
@@ -152,17 +153,40 @@ struct Policy {
   std::optional<WallTime> stale_at() const;  // the first moment at which a list ceases to count: take_lists() is due again
 };
 
-// `where` names the file in errors. bad_policy with line, reason and remedy. Does not run the tests.
+// One thing that is wrong with a policy file. `message` and `hint` are safe to show.
+struct PolicyProblem {
+  int line = 0, column = 0;
+  std::string message;
+  std::string hint;  // what would be right
+
+  Error error(std::string_view where) const;  // bad_policy, "where:line:column: message"
+};
+
+// All that can be said of a file at once, in the order of its lines. Errors: there is no policy.
+struct PolicyReading {
+  std::optional<Policy> policy;
+  std::vector<PolicyProblem> errors;  // the first limits::kPolicyErrors of them
+  size_t more_errors = 0;
+  std::vector<PolicyProblem> warnings;  // it loads, but hardly means what it says
+};
+// With the policy's own tests.
+PolicyReading check_policy(std::string_view toml);
+// Without them. `where` names the file in the error: its first one.
 Result<Policy> parse_policy(std::string_view toml, std::string_view where);
+// With them: what loading means everywhere.
+Result<Policy> load_policy(std::string_view toml, std::string_view where);
+
 // Puts the people of `files` into the policy's synced lists, as they count at `now`; never fails, for what cannot be read is
 // an empty list with its problem named. Until it is called they are empty. One name a line, `#` starts a comment. The digest
 // then is what `sha256sum policy.toml groups.NAME… oncall.NAME… | sha256sum` says of the policy's file and of each list's names,
 // sorted, one a line.
 void take_lists(Policy& policy, const SyncedFiles& files, WallTime now);
-// Runs policy.tests, with synced lists empty but for the people that a test itself brings: what loads does not hang on a sync.
-// Says the failures as sentences with line numbers.
-std::vector<std::string> failing_tests(const Policy& policy, std::string_view where);
-// Both: what loading means everywhere.
-Result<Policy> load_policy(std::string_view toml, std::string_view where);
+// {path: {"content": base64, "modified": time}}, or {path: {"error": …}}: as the signer hands them to the broker, and the broker to
+// people.
+json::value render_lists(const SyncedFiles& files);
+Result<SyncedFiles> parse_lists(const json::value& value);
+// Why a test of the policy fails; nothing: it passes. Synced lists are empty but for the people that the test brings itself, so
+// that what loads does not hang on a sync.
+std::optional<std::string> failure_of(const Policy& policy, const PolicyTest& test);
 
 }  // namespace jitwg

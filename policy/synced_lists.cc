@@ -63,6 +63,33 @@ void take_lists(Policy& policy, const SyncedFiles& files, WallTime now) {
   policy.digest = sha256_hex(sums);
 }
 
+json::value render_lists(const SyncedFiles& files) {
+  json::object all;
+  for (const auto& [path, file] : files)
+    all[path] = file ? json::value{{"content", base64_encode(file->bytes)}, {"modified", render_time(file->modified)}} : render_error(file.error());
+  return all;
+}
+
+Result<SyncedFiles> parse_lists(const json::value& value) {
+  if (!value.is_object()) return fail(Code::bad_value, "\"lists\" must be an object");
+  SyncedFiles files;
+  for (const auto& [path, one] : value.get_object()) {
+    if (auto error = parse_error(one)) {
+      files.emplace(path, tl::unexpected<Error>(std::move(*error)));
+      continue;
+    }
+    JsonObject reader(one, "list");
+    const std::string content = reader.string("content");
+    const std::string modified = reader.string("modified");
+    JITWG_TRY(reader.finish());
+    SyncedFile file;
+    JITWG_ASSIGN(file.bytes, base64_decode(content));
+    JITWG_ASSIGN(file.modified, parse_time(modified));
+    files.emplace(path, std::move(file));
+  }
+  return files;
+}
+
 std::optional<WallTime> Policy::stale_at() const {
   std::optional<WallTime> first;
   for (const SyncedList& list : lists)

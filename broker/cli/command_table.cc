@@ -204,8 +204,10 @@ std::vector<Command> make_commands() {
       {"policy check",
        "FILE",
        "does a policy file load",
-       "As the signer loads it: it parses, names only what exists, and all its own tests pass. "
-       "Needs no broker.",
+       "As the signer loads it: it parses, names only what exists, and all its own tests pass. Says "
+       "all that is wrong at\n"
+       "once (exit 2), and warns of what loads but hardly means what it says (exit 0). Needs no "
+       "broker.",
        "jitwg policy check /etc/jitwg/policy.toml",
        {},
        1,
@@ -229,10 +231,22 @@ std::vector<Command> make_commands() {
         value("for", "how long; default: policy's"),
         value("at", "when, as 2026-03-02T10:00:00+03:00; default: now"),
         flag("incident", "as if an open incident covered the target"),
+        value("opened-by", "who opened it; default: somebody else"),
         value("file", "read this policy file instead of the broker's")},
        0,
        0,
        run_policy_explain},
+      {"policy diff",
+       "OLD NEW",
+       "who gains and who loses which access",
+       "Between two policy files, by person and target, whatever their rules are called and in whatever order they stand:\n"
+       "+ gains, - loses, ~ is let in otherwise (approvers, scope, login, how long, …). People who change alike share a line.\n"
+       "Exit 0: the same; 1: they differ; 2: one of them cannot be read. Needs no broker.",
+       "jitwg policy diff /etc/jitwg/policy.toml new.toml",
+       {},
+       2,
+       2,
+       run_policy_diff},
       {"trust", "[BROKER]", "take over whom to trust: broker, CA key, realm",
        "Reads the block that `jitwgd init` printed, from --file or pasted on stdin, shows its fingerprints and stores it in\n"
        "the configuration file. BROKER, as HOST[:PORT], replaces the address in the block; the key that is pinned stays.",

@@ -37,6 +37,7 @@ Result<int> run_list(Context& context);
 Result<int> run_policy_check(Context& context);
 Result<int> run_policy_test(Context& context);
 Result<int> run_policy_explain(Context& context);
+Result<int> run_policy_diff(Context& context);
 Result<int> run_doctor(Context& context);
 Result<int> run_trust(Context& context);
 Result<int> run_version(Context& context);

@@ -1,20 +1,15 @@
-#include "broker/base/limits.h"
 #include "broker/base/encoding.h"
 #include "broker/cli/commands.h"
 #include "broker/cli/context.h"
 #include "broker/cli/login.h"
 #include "broker/cli/policy_source.h"
-#include "broker/os/file.h"
 #include "policy/decide.h"
 
 namespace jitwg::cli {
 namespace {
 
 Result<Policy> find_policy(const Context& context) {
-  if (context.has("file")) {
-    JITWG_ASSIGN(const std::string text, read_file(context.option("file"), limits::kPolicyBytes));
-    return parse_policy(text, context.option("file"));
-  }
+  if (context.has("file")) return read_policy_file(context, context.option("file"));
   const Api api(context.broker());
   JITWG_ASSIGN(const json::value answer, get_as_person(context, api, "/v1/policy"));
   return parse_policy_answer(answer);
@@ -23,6 +18,8 @@ Result<Policy> find_policy(const Context& context) {
 Result<Question> read_question(const Context& context) {
   JITWG_ASSIGN(const std::string target, context.need("target"));
   Question question{context.person(), target, std::nullopt, context.now(), context.has("incident")};
+  // Who opened it is asked only when it is said: otherwise somebody else did.
+  question.opened_by = context.has("opened-by") ? context.option("opened-by") : "(somebody else)";
   if (context.has("for")) {
     JITWG_ASSIGN(question.duration, parse_duration(context.option("for")));
   }
@@ -54,6 +51,7 @@ Result<int> run_policy_explain(Context& context) {
        {"target", question.target},
        {"at", render_time(question.at)},
        {"outcome", name(verdict.outcome)},
+       {"keys", allowed ? json::value(name(verdict.keys)) : json::value(nullptr)},
        {"rule", verdict.rule.empty() ? json::value(nullptr) : json::value(verdict.rule)},
        {"duration", allowed ? json::value(verdict.duration.count()) : json::value(nullptr)},
        {"approvers", array_of(verdict.approvers)},

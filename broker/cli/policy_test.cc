@@ -16,23 +16,20 @@ Result<int> run_policy_test(Context& context) {
   std::string lines;
   size_t failed = 0;
   for (const PolicyTest& test : policy.tests) {
-    Policy alone = policy;
-    alone.tests = {test};
-    const auto failures = failing_tests(alone, path);
+    const auto failure = failure_of(policy, test);
     const std::string what =
         fill("line {}: {} reaches {}: {}",
              {std::to_string(test.line), test.person, test.target, test.expect});
-    lines += escape_for_terminal((failures.empty() ? "ok    " : "FAIL  ") + what) + "\n";
-    for (const std::string& failure : failures)
-      lines += "      " + escape_for_terminal(failure) + "\n";
-    failed += !failures.empty();
+    lines += escape_for_terminal((failure ? "FAIL  " : "ok    ") + what) + "\n";
+    if (failure) lines += "      " + escape_for_terminal(*failure) + "\n";
+    failed += failure.has_value();
     results.push_back(
         {{"line", test.line},
          {"person", test.person},
          {"target", test.target},
          {"expect", test.expect},
-         {"ok", failures.empty()},
-         {"failure", failures.empty() ? json::value(nullptr) : json::value(failures.front())}});
+         {"ok", !failure},
+         {"failure", failure ? json::value(*failure) : json::value(nullptr)}});
   }
   if (failed == 0 || !context.json()) context.print(results, lines);
   if (failed == 0) return 0;

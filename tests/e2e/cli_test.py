@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(JITWG is None, reason="SKIPPED: jitwg is not bui
 COMMANDS = [
     "request", "pending", "show", "approve", "deny", "activate", "up", "down", "ssh", "names", "return", "revoke",
     "lock", "unlock", "locks", "incident open", "incident extend", "incident close", "incident review", "incident list", "incident show",
-    "write-off", "export", "statement show", "statement verify", "ssh-command", "list", "policy check", "policy test", "policy explain", "trust", "doctor", "version", "help", "completion bash",
+    "write-off", "export", "statement show", "statement verify", "ssh-command", "list", "policy check", "policy test", "policy explain", "policy diff", "trust", "doctor", "version", "help", "completion bash",
 ]  # fmt: skip
 
 POLICY = """version = 1
@@ -303,6 +303,6 @@ def test_bash_completion_completes(jitwg, home):
         return subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=True).stdout.split()
 
     assert complete("jitwg", "re") == ["request", "return", "revoke"]
-    assert complete("jitwg", "policy", "") == ["check", "test", "explain"]
+    assert complete("jitwg", "policy", "") == ["check", "test", "explain", "diff"]
     assert complete("jitwg", "up", "db-prod", "--det") == ["--detach"]
     assert "--file" in complete("jitwg", "policy", "explain", "--fi")
