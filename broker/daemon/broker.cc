@@ -125,6 +125,7 @@ asio::awaitable<Result<void>> Broker::refresh_rules() {
   const WallTime now = clock_.now();
   const bool other = !rules_ || rules_->policy_bytes != (*fetched)->policy_bytes ||
                      rules_->people_bytes != (*fetched)->people_bytes ||
+                     rules_->policy.digest != (*fetched)->policy.digest ||
                      rules_->ca != (*fetched)->ca;
   if (other) {
     if (rules_) nodes_->drop_strangers(*rules_, **fetched);
@@ -136,6 +137,8 @@ asio::awaitable<Result<void>> Broker::refresh_rules() {
     };
     if (const auto kept = co_await run(std::move(keep)); !kept) co_return kept;
   }
+  // Written again with the same people: they count for longer.
+  if (!other && rules_->policy.stale_at() != (*fetched)->policy.stale_at()) rules_ = std::move(*fetched);
   if (!other && !rules_->validity_changed(judged_at_, now)) co_return Result<void>();
   std::function<Result<void>(Change&)> end = [rules = rules_](Change& change) {
     return end_disallowed(change, *rules);
@@ -180,7 +183,17 @@ asio::awaitable<void> Broker::tell_signer() {
   }
 }
 
+void Broker::empty_stale_lists() {
+  if (!rules_) return;
+  const auto stale_at = rules_->policy.stale_at();
+  if (!stale_at || clock_.now() < *stale_at) return;
+  rules_ = rules_->at(clock_.now());
+  for (const SyncedList& list : rules_->policy.lists)
+    if (!list.problem.empty()) log(Level::warning, list.problem);
+}
+
 asio::awaitable<void> Broker::tick() {
+  empty_stale_lists();
   std::function<Result<std::vector<store::Session>>(Change&)> work =
       [](Change& change) -> Result<std::vector<store::Session>> {
     JITWG_TRY(end_due(change));

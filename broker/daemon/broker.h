@@ -89,6 +89,7 @@ class Broker {
   Result<std::string> choose_gateway(const store::Session& session,
                                      const std::vector<store::Lock>& locks) const;
   void publish(const Effects& effects);
+  void empty_stale_lists();
   // A loop that died would be missed by nobody: the program ends instead, and is started again.
   static void fatal(std::exception_ptr error);
 

@@ -48,6 +48,8 @@ Result<void> end_disallowed(Change& change, const Rules& rules) {
   JITWG_ASSIGN(std::vector<store::Session> open,
                change.tx.sessions({State::pending, State::approved, State::opening, State::active},
                                   {}, SIZE_MAX / 2));
+  const bool lists_broken =
+      std::ranges::any_of(rules.policy.lists, [](const SyncedList& l) { return !l.problem.empty(); });
   for (store::Session& session : open) {
     if (!rules.is_known(session.person, change.now)) {
       JITWG_TRY(end_session(change, session, CloseReason::revoked, session.person,
@@ -56,10 +58,14 @@ Result<void> end_disallowed(Change& change, const Rules& rules) {
     }
     const Verdict verdict = rules.judge(session);
     if (!verdict.denial) continue;
-    // Hours and durations were judged when it was asked for, and never shorten what runs.
-    if (const Code code = verdict.denial->code;
-        code == Code::outside_hours || code == Code::duration_over_limit)
+    // Hours and durations were judged when it was asked for, and never shorten what runs; nor does
+    // it matter who could approve now what is approved already.
+    const Code code = verdict.denial->code;
+    if (code == Code::outside_hours || code == Code::duration_over_limit ||
+        code == Code::approvals_missing)
       continue;
+    // While a list is stale or broken nobody knows who left it: that lets nobody in, and ends nobody.
+    if (code == Code::no_rule && lists_broken) continue;
     JITWG_TRY(end_session(change, session, CloseReason::revoked, session.person,
                           "policy no longer allows it: " + verdict.denial->message));
   }

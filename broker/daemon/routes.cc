@@ -265,7 +265,8 @@ asio::awaitable<Routes::Body> Routes::get_policy(const http::Request& request, R
   std::function<Body(Change&)> work = [&](Change& change) -> Body {
     JITWG_TRY(reader_of(change, *rules, request.bearer));
     return json::value{{"policy", base64_encode(rules->policy_bytes)},
-                       {"policy_sha256", rules->policy.digest}};
+                       {"policy_sha256", rules->policy.digest},
+                       {"lists", render_lists(rules->lists)}};
   };
   co_return co_await broker_.change(std::move(work));
 }

@@ -12,20 +12,30 @@ Result<RulesPtr> Rules::parse(const json::value& answer) {
   const std::string people64 = reader.string("allowed_signers");
   const std::string digest = reader.string("policy_sha256");
   const std::string ca_text = reader.string("ca_public_key") + "\n" + reader.optional_string("ca_also").value_or("");
-  reader.ignore("now");
+  const std::string now = reader.string("now");
+  const json::value* lists_value = reader.optional_value("lists");
   JITWG_TRY(reader.finish());
   JITWG_ASSIGN(std::string policy_bytes, base64_decode(policy64));
   JITWG_ASSIGN(std::string people_bytes, base64_decode(people64));
   JITWG_ASSIGN(Policy policy, load_policy(policy_bytes, "policy.toml"));
   JITWG_ASSIGN(ssh::AllowedSigners people, ssh::AllowedSigners::parse(people_bytes));
   JITWG_ASSIGN(ssh::CaKeys ca, ssh::CaKeys::parse(ca_text));
+  JITWG_ASSIGN(SyncedFiles lists, lists_value ? parse_lists(*lists_value) : SyncedFiles());
+  JITWG_ASSIGN(const WallTime then, parse_time(now));
+  take_lists(policy, lists, then);
   if (policy.digest != digest)
     return fail(Code::bad_policy, "the signer's digest is not that of its policy");
   json::object lasting = answer.as_object();
   lasting.erase("now");
   return std::make_shared<const Rules>(Rules{std::move(policy), std::move(people), std::move(ca),
                                              std::move(policy_bytes), std::move(people_bytes),
-                                             render_json(lasting)});
+                                             render_json(lasting), std::move(lists)});
+}
+
+RulesPtr Rules::at(WallTime now) const {
+  Rules copy = *this;
+  take_lists(copy.policy, copy.lists, now);
+  return std::make_shared<const Rules>(std::move(copy));
 }
 
 Verdict Rules::judge(const store::Session& session) const {

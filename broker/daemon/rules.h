@@ -22,9 +22,12 @@ struct Rules {
   ssh::CaKeys ca;  // first the one that signs now
   std::string policy_bytes, people_bytes;
   std::string answer;  // the signer's, as JSON without its time: what is kept of it
+  SyncedFiles lists = {};  // what policy takes from files on the signer's host
 
   // The signer's answer to {"op":"policy"}.
   static Result<std::shared_ptr<const Rules>> parse(const json::value& answer);
+  // The same with the lists as they count at `now`: those that have become stale are empty.
+  std::shared_ptr<const Rules> at(WallTime now) const;
 
   // The verdict about a session as it was requested: hours are judged at the request, not now.
   Verdict judge(const store::Session& session) const;

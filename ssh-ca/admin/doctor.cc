@@ -10,6 +10,7 @@
 #include "ssh-ca/admin/commands.h"
 #include "ssh-ca/format/private_key.h"
 #include "ssh-ca/signer/signer.h"
+#include "ssh-ca/signer/synced_lists.h"
 
 namespace jitwg::signer {
 namespace {
@@ -58,6 +59,12 @@ Finding examine_rules(const Config& config) {
   if (!ca) return failed("rules", ca.error(), "jitwg-signer init");
   const auto realm = load_realm(config, *ca);
   if (!realm) return failed("rules", realm.error(), "jitwg policy check " + config.get("policy"));
+  Policy policy = realm->policy;
+  take_lists(policy, read_lists(policy, config.get("policy")), SystemClock().now());
+  std::string problems;
+  for (const SyncedList& list : policy.lists)
+    if (!list.problem.empty()) problems += (problems.empty() ? "" : "; ") + list.problem;
+  if (!problems.empty()) return warning("rules", problems, "let the sync write it, whole, root-owned, mode 0644");
   return ok("rules",
             "policy and people of realm " + realm->policy.realm + " load; CA " + ca->fingerprint());
 }

@@ -15,6 +15,7 @@
 #include "broker/os/service.h"
 #include "ssh-ca/admin/commands.h"
 #include "ssh-ca/signer/server.h"
+#include "ssh-ca/signer/synced_lists.h"
 
 namespace jitwg::signer {
 namespace {
@@ -102,19 +103,34 @@ Result<void> run(const Config& config) {
     journal.emit({.name = EventName::policy_loaded, .text = "policy " + signer.realm().policy.digest + " is in force"});
   };
   const auto status = [&] { return "realm " + signer.realm().policy.realm + ", CA " + ca; };
+  ListKeeper lists(config.get("policy"));
+  const auto take_lists = [&](WallTime now) {
+    const std::string digest = signer.realm().policy.digest;
+    auto files = lists.look(signer.realm().policy, now);
+    if (!files) return;
+    signer.take_lists(std::move(*files), now);
+    for (const SyncedList& list : signer.realm().policy.lists)
+      if (!list.problem.empty()) log(Level::warning, list.problem);
+    if (signer.realm().policy.digest != digest) say_loaded();
+  };
+  const SystemClock clock;
   const auto on_hup = [&] {
     notify("RELOADING=1");
     auto fresh = load_sources(config);
     auto done = fresh ? signer.reload(std::move(*fresh)) : Result<void>(tl::unexpected<Error>(fresh.error()));
     notify_ready(done ? status() : status() + "; reload refused: " + done.error().render());
-    if (done) return say_loaded();
+    if (done) {
+      lists.forget();
+      say_loaded();
+      return take_lists(clock.now());
+    }
     journal.emit({.name = EventName::policy_refused, .code = done.error().code,
                   .text = "the running policy stays: " + done.error().render()});
   };
   say_loaded();
+  take_lists(clock.now());
   notify_ready(status());
-  const SystemClock clock;
-  auto served = serve(signer, listener, signals, clock, on_hup);
+  auto served = serve(signer, listener, signals, clock, on_hup, take_lists);
   notify("STOPPING=1");
   return served;
 }
@@ -126,7 +142,7 @@ int main(int argc, char** argv) {
   using namespace jitwg::signer;
   return jitwg::run_program({"jitwg-signer",
                              "Verifies what people signed, and signs certificate and grant with the CA key.\n"
-                             "SIGHUP loads policy and allowed_signers anew. init makes what it needs; person adds and ends people's keys.",
+                             "SIGHUP loads policy and allowed_signers anew; lists of people that policy takes from files are looked at all the time. init makes what it needs; person adds and ends people's keys.",
                              kOptions, "/etc/jitwg/signer.conf"},
                             argc, argv,
                             {{"", run},

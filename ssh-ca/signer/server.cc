@@ -66,7 +66,7 @@ void answer_all(Signer& signer, Client& client, WallTime now) {
 }  // namespace
 
 Result<void> serve(Signer& signer, const Fd& listener, const Fd& signals, const Clock& clock,
-                   const std::function<void()>& on_hup) {
+                   const std::function<void()>& on_hup, const std::function<void(WallTime)>& before_answers) {
   std::list<Client> clients;
   const auto watchdog = watchdog_interval();
   BootTime next_ping{};
@@ -89,6 +89,7 @@ Result<void> serve(Signer& signer, const Fd& listener, const Fd& signals, const 
       }
     }
     const WallTime now = clock.now();
+    before_answers(now);
     size_t i = 2;
     for (auto it = clients.begin(); it != clients.end(); ++i) {
       bool alive = true;

@@ -49,6 +49,11 @@ Result<void> Signer::reload(Sources sources) {
   return {};
 }
 
+void Signer::take_lists(SyncedFiles files, WallTime now) {
+  lists_ = std::move(files);
+  jitwg::take_lists(realm_.policy, lists_, now);
+}
+
 json::value Signer::answer(const json::value& question, WallTime now) {
   std::optional<SessionId> about;
   auto result = dispatch(question, now, about);
@@ -75,6 +80,7 @@ Result<json::value> Signer::answer_policy(JsonObject& reader, WallTime now) {
                       {"policy_sha256", realm_.policy.digest},
                       {"ca_public_key", realm_.ca.first().str()},
                       {"now", render_time(now)}};
+  if (!realm_.policy.lists.empty()) answer["lists"] = render_lists(lists_);
   if (realm_.ca.all().size() > 1) answer["ca_also"] = realm_.ca.all()[1].str();
   return answer;
 }

@@ -30,6 +30,8 @@ class Signer {
 
   // All or nothing: bytes that do not load leave the running ones in place.
   Result<void> reload(Sources sources);
+  // The lists that policy takes from files, as they count at `now`.
+  void take_lists(SyncedFiles files, WallTime now);
   const Realm& realm() const { return realm_; }
 
   // Told of every refusal, for the journal: code, sentence, and the session if one is named.
@@ -45,6 +47,7 @@ class Signer {
   Ledger ledger_;
   Realm realm_;
   Sources sources_;
+  SyncedFiles lists_;
 };
 
 // Policy and people from their bytes, checked against each other and against the CA keys: no identity key may be the CA's,

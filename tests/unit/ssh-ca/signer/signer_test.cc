@@ -3,6 +3,7 @@
 #include "broker/session/address_pool.h"
 #include "ssh-ca/format/certificate.h"
 #include "ssh-ca/signer/frames.h"
+#include "ssh-ca/signer/synced_lists.h"
 #include "tests/unit/ssh-ca/signer/world.h"
 
 namespace jitwg::signer {
@@ -223,6 +224,73 @@ TEST_F(SignerTest, ReloadIsAllOrNothing) {
   EXPECT_EQ(signer.reload(bad).error().code, Code::bad_allowed_signers);
   const auto doc = w.sign(w.request());
   EXPECT_EQ(ask(w.issue(doc, {w.sign(w.decision(doc))})), "ok");
+}
+
+// Approvers out of a file: who is in it when the signer is asked counts, and nobody once it is stale.
+TEST(SyncedLists, CountAsTheyStand) {
+  World world;
+  world.sources.policy_toml.replace(world.sources.policy_toml.find("security = [\"carol\"]"), 20,
+                                    "security = { file = \"security\", max_age = \"1h\" }");
+  std::string& text = world.sources.policy_toml;
+  text.insert(text.find("expect = "), "groups = { security = [\"carol\"] }\n");
+  Signer signer = world.signer();
+  const auto take = [&](const std::string& bytes, WallTime modified, WallTime now) {
+    signer.take_lists({{"security", SyncedFile{bytes, modified}}}, now);
+    return signer.realm().policy.digest;
+  };
+  const auto ask = [&](const std::string& digest, WallTime now) {
+    const auto request = world.sign(world.request());
+    auto decision = world.decision(request);
+    decision.access = decide(signer.realm().policy, {"alice", "db-prod", Seconds(5400), kNow}).access;
+    if (decision.access.scope.empty()) decision.access.scope = *parse_scope({"tcp 10.60.0.5:22"});
+    json::value question = world.issue(request, {world.sign(decision)});
+    question.get_object()["policy_sha256"] = digest;
+    return code_of(signer.answer(question, now));
+  };
+  const std::string carol = take("carol\n", kNow, kNow);
+  EXPECT_EQ(ask(sha256_hex(text), kNow), "policy_changed");
+  EXPECT_EQ(ask(carol, kNow), "ok");
+  const std::string erin = take("erin\n", kNow, kNow);
+  EXPECT_NE(erin, carol);
+  EXPECT_EQ(ask(erin, kNow), "not_approver");
+  EXPECT_EQ(take("carol # back\n", kNow, kNow), carol);  // the same people, the same digest
+  const std::string stale = take("carol\n", kNow - std::chrono::hours(1), kNow);
+  EXPECT_EQ(ask(stale, kNow), "approvals_missing");
+  const json::value answer = signer.answer({{"op", "policy"}}, kNow);
+  EXPECT_EQ(answer.at("policy_sha256").as_string(), stale);
+  const auto lists = parse_lists(answer.at("lists"));
+  ASSERT_TRUE(lists);
+  EXPECT_EQ(lists->at("security")->bytes, "carol\n");
+  EXPECT_EQ(lists->at("security")->modified, kNow - std::chrono::hours(1));
+}
+
+TEST(ListKeeper, ReadsWhatChangedAndWhatIsStale) {
+  char name[] = "/tmp/jitwg-lists-XXXXXX";
+  const std::string dir = mkdtemp(name);
+  Policy policy;
+  policy.lists.push_back({.name = "security", .path = "security", .max_age = std::chrono::hours(1)});
+  const WallTime now = std::chrono::time_point_cast<Seconds>(std::chrono::system_clock::now());
+  ListKeeper keeper(dir + "/policy.toml");
+  const auto people = [&](WallTime at) -> std::string {
+    const auto files = keeper.look(policy, at);
+    if (!files) return "unchanged";
+    take_lists(policy, *files, at);
+    return policy.lists[0].problem.empty() ? *policy.groups["security"].begin() : policy.lists[0].problem;
+  };
+  EXPECT_NE(people(now).find("No such file"), std::string::npos);
+  EXPECT_EQ(people(now), "unchanged");
+  ASSERT_TRUE(write_file(dir + "/security", "carol\n", 0644));
+  EXPECT_EQ(people(now), "carol");
+  EXPECT_EQ(people(now), "unchanged");
+  ASSERT_TRUE(write_file(dir + "/security", "erinn\n", 0644));  // same length, another file
+  EXPECT_EQ(people(now), "erinn");
+  ASSERT_TRUE(write_file(dir + "/security", "mallory\n", 0666));
+  EXPECT_NE(people(now).find("may be written by group or others"), std::string::npos);
+  ASSERT_TRUE(write_file(dir + "/security", "carol\n", 0644));
+  EXPECT_EQ(people(now), "carol");
+  EXPECT_NE(people(now + std::chrono::hours(2)).find("last written at"), std::string::npos);
+  EXPECT_EQ(people(now + std::chrono::hours(2)), "unchanged");
+  EXPECT_EQ(system(("rm -rf " + dir).c_str()), 0);
 }
 
 TEST(AddressPool, LeastRecentlyUsedAfterItsRest) {
