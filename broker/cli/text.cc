@@ -35,7 +35,7 @@ std::string in_zone(WallTime time, const date::time_zone* zone) {
 }
 
 std::string json_unit(uint32_t unit) {
-  char text[8];
+  char text[16];
   std::snprintf(text, sizeof text, "\\u%04x", unit);
   return text;
 }
