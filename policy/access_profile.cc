@@ -15,10 +15,9 @@ constexpr size_t kNamesShown = 20;
 void set(Bits& bits, uint32_t i) { bits[i / 64] |= uint64_t{1} << (i % 64); }
 Bits none_of(size_t count) { return Bits((count + 63) / 64); }
 
-bool meet(const Bits& a, const Bits& b) {
-  for (size_t i = 0; i < a.size(); ++i)
-    if (a[i] & b[i]) return true;
-  return false;
+template <typename Do>
+void each(uint64_t word, size_t index, Do what) {
+  for (; word; word &= word - 1) what(static_cast<uint32_t>(index * 64 + static_cast<size_t>(std::countr_zero(word))));
 }
 
 Fields access_fields(const Policy& p, const Target& target) {
@@ -51,28 +50,31 @@ void Profiles::RulesByMember::add(const std::vector<Member>& who, uint32_t rule)
   for (const Member& m : who) (m.kind == Member::Kind::group ? group : m.kind == Member::Kind::oncall ? oncall : person)[m.name].push_back(rule);
 }
 
-Profiles::Profiles(const Policy& policy, FieldNumbers& numbers)
-    : policy_(policy), numbers_(numbers), denied_(numbers.number({{"outcome", "deny"}})) {
-  const size_t rules = policy.rules.size(), denies = policy.denies.size();
-  for (uint32_t i = 0; i < rules; ++i) {
+Profiles::Profiles(const Policy& policy, FieldNumbers& numbers, const TargetNumbers& targets)
+    : policy_(policy), numbers_(numbers), denied_(numbers.number({{"outcome", "deny"}})), accesses_(targets.size()) {
+  for (uint32_t i = 0; i < policy.rules.size(); ++i) {
     terms_.push_back(terms_of(policy.rules[i]));
     find_stuck(i);
     alone_.push_back(terms_[i].at("outcome") == "deny" ? denied_ : numbers.number(terms_[i]));
     rules_by_.add(policy.rules[i].who, i);
+    rule_targets_.push_back(bits_of(policy.rules[i].targets, targets));
   }
-  for (uint32_t i = 0; i < denies; ++i) denies_by_.add(policy.denies[i].who, i);
+  for (uint32_t i = 0; i < policy.denies.size(); ++i) {
+    denies_by_.add(policy.denies[i].who, i);
+    deny_targets_.push_back(bits_of(policy.denies[i].targets, targets));
+  }
   for (const auto& [group, people] : policy.groups)
     for (const std::string& person : people) groups_of_[person].push_back(group);
   for (const auto& [oncall, people] : policy.oncall)
     for (const std::string& person : people) oncalls_of_[person].push_back(oncall);
-  for (const auto& [name, target] : policy.targets) {
-    TargetRules& row = targets_[name];
-    row = {{none_of(rules), none_of(rules)}, none_of(denies), numbers.number(access_fields(policy, target))};
-    for (uint32_t i = 0; i < rules; ++i)
-      if (selects(policy.rules[i].targets, target)) set(row.rules[policy.rules[i].during_incident], i);
-    for (uint32_t i = 0; i < denies; ++i)
-      if (selects(policy.denies[i].targets, target)) set(row.denies, i);
-  }
+  for (const auto& [name, target] : policy.targets) accesses_[targets.at(name)] = numbers.number(access_fields(policy, target));
+}
+
+Bits Profiles::bits_of(const std::vector<TargetSelector>& selectors, const TargetNumbers& targets) const {
+  Bits bits = none_of(targets.size());
+  for (const auto& [name, target] : policy_.targets)
+    if (selects(selectors, target)) set(bits, targets.at(name));
+  return bits;
 }
 
 // A long list is cut for reading; its hash keeps different lists different.
@@ -134,64 +136,82 @@ void Profiles::find_stuck(uint32_t number) {
 }
 
 PersonRules Profiles::rules_of(const std::string& person) const {
-  PersonRules found{none_of(policy_.rules.size()), none_of(policy_.denies.size()), {}};
-  const auto add = [](Bits& bits, const RulesByName& table, const std::string& name) {
+  PersonRules found{{}, none_of(accesses_.size()), {}};
+  const auto each_of = [](const RulesByName& table, const std::string& name, auto what) {
     if (const auto it = table.find(name); it != table.end())
-      for (const uint32_t i : it->second) set(bits, i);
+      for (const uint32_t i : it->second) what(i);
   };
-  const auto add_lists = [&](const auto& lists_of, RulesByName RulesByMember::*kind) {
-    if (const auto lists = lists_of.find(person); lists != lists_of.end())
-      for (const std::string& list : lists->second) {
-        add(found.rules, rules_by_.*kind, list);
-        add(found.denies, denies_by_.*kind, list);
-      }
+  const auto add = [&](RulesByName RulesByMember::*kind, const std::string& name) {
+    each_of(rules_by_.*kind, name, [&](uint32_t i) { found.rules.push_back(i); });
+    each_of(denies_by_.*kind, name, [&](uint32_t i) {
+      for (size_t word = 0; word < found.denied.size(); ++word) found.denied[word] |= deny_targets_[i][word];
+    });
   };
-  add_lists(groups_of_, &RulesByMember::group);
-  add_lists(oncalls_of_, &RulesByMember::oncall);
-  add(found.rules, rules_by_.person, person);
-  add(found.denies, denies_by_.person, person);
+  if (const auto lists = groups_of_.find(person); lists != groups_of_.end())
+    for (const std::string& list : lists->second) add(&RulesByMember::group, list);
+  if (const auto lists = oncalls_of_.find(person); lists != oncalls_of_.end())
+    for (const std::string& list : lists->second) add(&RulesByMember::oncall, list);
+  add(&RulesByMember::person, person);
+  std::sort(found.rules.begin(), found.rules.end());
+  found.rules.erase(std::unique(found.rules.begin(), found.rules.end()), found.rules.end());
   for (auto [it, end] = stuck_.equal_range(person); it != end; ++it) found.stuck.push_back(it->second);
   return found;
 }
 
-const TargetRules* Profiles::rules_to(const std::string& target) const {
-  const auto found = targets_.find(target);
-  return found == targets_.end() ? nullptr : &found->second;
-}
-
-uint32_t Profiles::profile(const PersonRules& person, const TargetRules* target, bool incident) {
-  if (!target || meet(person.denies, target->denies)) return denied_;
-  const Bits& candidates = target->rules[incident];
-  // In their order, up to the first that holds at every hour.
-  std::vector<uint32_t> rules;
-  for (size_t word = 0; word < candidates.size(); ++word)
-    for (uint64_t left = candidates[word] & person.rules[word]; left; left &= left - 1) {
-      const auto i = static_cast<uint32_t>(word * 64 + static_cast<size_t>(std::countr_zero(left)));
-      const bool always = !policy_.rules[i].hours;
-      if (always && rules.empty() && person.stuck.empty()) return alone_[i];
-      rules.push_back(i);
-      if (always) return profile_of_rules(rules, person);
+void Profiles::profiles(const PersonRules& person, bool incident, std::vector<uint32_t>& by_target) {
+  by_target.assign(accesses_.size(), denied_);
+  chain_of_.assign(accesses_.size(), 0);
+  Bits open = person.denied;  // what no rule has decided yet at every hour
+  for (uint64_t& word : open) word = ~word;
+  for (const uint32_t i : person.rules) {
+    if (policy_.rules[i].during_incident != incident) continue;
+    const bool always = !policy_.rules[i].hours;
+    const bool is_stuck = std::find(person.stuck.begin(), person.stuck.end(), i) != person.stuck.end();
+    const uint32_t step = 2 * i + is_stuck, alone = is_stuck ? denied_ : alone_[i];
+    for (size_t word = 0; word < open.size(); ++word) {
+      const uint64_t hit = open[word] & rule_targets_[i][word];
+      if (!hit) continue;
+      each(hit, word, [&](uint32_t target) {
+        uint32_t& chain = chain_of_[target];
+        if (always && chain == 0) {
+          by_target[target] = alone;
+        } else {
+          chain = longer(chain, step);
+          by_target[target] = profile_of(chain);
+        }
+      });
+      if (always) open[word] &= ~hit;
     }
-  return rules.empty() ? denied_ : profile_of_rules(rules, person);
+  }
 }
 
-uint32_t Profiles::profile_of_rules(const std::vector<uint32_t>& rules, const PersonRules& person) {
-  const auto is_stuck = [&](uint32_t i) { return std::find(person.stuck.begin(), person.stuck.end(), i) != person.stuck.end(); };
-  std::vector<uint32_t> key;
-  for (const uint32_t i : rules) key.push_back(2 * i + is_stuck(i));
-  const auto [it, fresh] = known_.try_emplace(std::move(key));
-  if (!fresh) return it->second;
+uint32_t Profiles::longer(uint32_t chain, uint32_t step) {
+  const auto [it, fresh] = longer_.try_emplace(uint64_t{chain} << 32 | step, static_cast<uint32_t>(chains_.size()));
+  if (fresh) {
+    std::vector<uint32_t> steps = chains_[chain];
+    steps.push_back(step);
+    chains_.push_back(std::move(steps));
+  }
+  return it->second;
+}
+
+uint32_t Profiles::profile_of(uint32_t chain) {
+  if (chain_profiles_.size() <= chain) chain_profiles_.resize(chain + 1);
+  if (chain_profiles_[chain]) return *chain_profiles_[chain];
+  const std::vector<uint32_t>& steps = chains_[chain];
   Fields all;
   bool any = false;
-  for (size_t n = 0; n < rules.size(); ++n) {
-    Fields terms = terms_[rules[n]];
-    if (is_stuck(rules[n])) terms["outcome"] = "deny";
+  for (size_t n = 0; n < steps.size(); ++n) {
+    Fields terms = terms_[steps[n] / 2];
+    if (steps[n] % 2 == 1) terms["outcome"] = "deny";
     any = any || terms["outcome"] != "deny";
-    if (rules.size() == 1) all = std::move(terms);
+    if (steps.size() == 1) all = std::move(terms);
     else
-      for (const char* field : {"outcome", "approvals", "opener", "longest", "keys", "hours"}) all[field] += (n == 0 ? "" : " / ") + (terms.contains(field) ? terms[field] : "-");
+      for (const char* field : {"outcome", "approvals", "opener", "longest", "keys", "hours"})
+        all[field] += (n == 0 ? "" : " / ") + (terms.contains(field) ? terms[field] : "-");
   }
-  return it->second = any ? numbers_.number(all) : denied_;
+  chain_profiles_[chain] = any ? numbers_.number(all) : denied_;
+  return *chain_profiles_[chain];
 }
 
 }  // namespace jitwg

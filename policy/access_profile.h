@@ -4,7 +4,10 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
+#include <set>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "policy/policy.h"
@@ -25,26 +28,24 @@ class FieldNumbers {
 };
 
 using Bits = std::vector<uint64_t>;
+using TargetNumbers = std::map<std::string, uint32_t>;  // of all policies that are compared
 
-// The rules and denies that a person is among the people of.
+// What bears on one person.
 struct PersonRules {
-  Bits rules, denies;
+  std::vector<uint32_t> rules;  // in their order
+  Bits denied;                  // targets
   std::vector<uint32_t> stuck;  // those of the rules whose approvals nobody else could give
-};
-
-struct TargetRules {
-  Bits rules[2], denies;  // rules: those for other times, those for an incident
-  uint32_t access = 0;    // the person's own name as {person}
 };
 
 class Profiles {
  public:
-  Profiles(const Policy& policy, FieldNumbers& numbers);
+  Profiles(const Policy& policy, FieldNumbers& numbers, const TargetNumbers& targets);
 
   PersonRules rules_of(const std::string& person) const;
-  const TargetRules* rules_to(const std::string& target) const;  // null: there is no such target
-  // By the rules that hold in an incident, or by the others.
-  uint32_t profile(const PersonRules& person, const TargetRules* target, bool incident);
+  // The profile for each target, by the rules that hold in an incident or by the others. A target that there is not: denied.
+  void profiles(const PersonRules& person, bool incident, std::vector<uint32_t>& by_target);
+  // How the target is reached, the person's own name as {person}; nothing: there is no such target.
+  std::optional<uint32_t> access(uint32_t target) const { return accesses_[target]; }
 
   // People, each with the number of a rule under which nobody else could approve for them.
   const std::multimap<std::string, uint32_t>& stuck() const { return stuck_; }
@@ -63,7 +64,9 @@ class Profiles {
   const People& people_of(const std::vector<Member>& members);
   Fields terms_of(const Rule& rule);
   void find_stuck(uint32_t rule);
-  uint32_t profile_of_rules(const std::vector<uint32_t>& rules, const PersonRules& person);
+  Bits bits_of(const std::vector<TargetSelector>& selectors, const TargetNumbers& targets) const;
+  uint32_t longer(uint32_t chain, uint32_t step);
+  uint32_t profile_of(uint32_t chain);
 
   const Policy& policy_;
   FieldNumbers& numbers_;
@@ -71,11 +74,17 @@ class Profiles {
   std::map<std::string, People> people_;  // by the members as written
   std::vector<Fields> terms_;             // of each rule
   std::vector<uint32_t> alone_;           // the profile of a rule that decides alone
-  std::map<std::string, TargetRules> targets_;
+  std::vector<Bits> rule_targets_, deny_targets_;
+  std::vector<std::optional<uint32_t>> accesses_;
   RulesByMember rules_by_, denies_by_;
   std::map<std::string, std::vector<std::string>> groups_of_, oncalls_of_;  // by person
   std::multimap<std::string, uint32_t> stuck_;
-  std::map<std::vector<uint32_t>, uint32_t> known_;  // by 2 x rule, + 1 if stuck
+
+  // Rules with hours, and what decides at others: numbered lists, of 2 x rule, + 1 if stuck. 0 is the empty one.
+  std::vector<std::vector<uint32_t>> chains_ = {{}};
+  std::unordered_map<uint64_t, uint32_t> longer_;
+  std::vector<std::optional<uint32_t>> chain_profiles_;
+  std::vector<uint32_t> chain_of_;  // by target, while profiles() runs
 };
 
 }  // namespace jitwg

@@ -77,17 +77,14 @@ AccessChange::Direction direction_of(const Changed& changed) {
 
 class Differ {
  public:
-  Differ(const Policy& before, const Policy& after) : before_(before, numbers_), after_(after, numbers_) {
+  Differ(const Policy& before, const Policy& after)
+      : target_numbers_(numbers_of_targets(before, after)), before_(before, numbers_, target_numbers_), after_(after, numbers_, target_numbers_) {
     group_people(before, after);
-    std::set<std::string> names;
-    for (const Policy* p : {&before, &after})
-      for (const auto& [name, unused] : p->targets) names.insert(name);
     std::map<std::pair<uint32_t, uint32_t>, uint64_t> pairs;
-    for (const std::string& name : names) {
-      BothTargets target{name, before_.rules_to(name), after_.rules_to(name), 0};
-      if (target.before && target.after && target.before->access != target.after->access)
-        target.other_access = pairs.try_emplace({target.before->access, target.after->access}, pairs.size() + 1).first->second;
-      targets_.push_back(std::move(target));
+    for (const auto& [name, i] : target_numbers_) {
+      const auto was = before_.access(i), is = after_.access(i);
+      targets_.push_back({name, was.value_or(0), is.value_or(0), 0});
+      if (was && is && *was != *is) targets_.back().other_access = pairs.try_emplace({*was, *is}, pairs.size() + 1).first->second;
     }
   }
 
@@ -103,9 +100,18 @@ class Differ {
  private:
   struct BothTargets {
     std::string name;
-    const TargetRules *before, *after;
-    uint64_t other_access;  // the number of what it was and is; 0: the same, or not comparable
+    uint32_t before, after;  // how it is reached
+    uint64_t other_access;   // the number of what that was and is; 0: the same, or not comparable
   };
+
+  static TargetNumbers numbers_of_targets(const Policy& before, const Policy& after) {
+    TargetNumbers numbers;
+    for (const Policy* p : {&before, &after})
+      for (const auto& [name, unused] : p->targets) numbers.emplace(name, 0);
+    uint32_t next = 0;
+    for (auto& [unused, number] : numbers) number = next++;
+    return numbers;
+  }
 
   using Key = std::pair<uint32_t, std::vector<uint32_t>>;  // a change, and its targets
   struct KeyHash {
@@ -150,7 +156,7 @@ class Differ {
     Changed changed;
     compare(was, is, changed);
     if (target.other_access != 0 && was.at("outcome") != "deny" && is.at("outcome") != "deny")
-      compare(numbers_.fields(target.before->access), numbers_.fields(target.after->access), changed);
+      compare(numbers_.fields(target.before), numbers_.fields(target.after), changed);
     if (changed.empty()) return 0;
     const auto [number, is_new] = numbers_of_changes_.emplace(changed, static_cast<uint32_t>(changes_.size() + 1));
     if (is_new) changes_.push_back(&number->first);
@@ -159,12 +165,13 @@ class Differ {
 
   void compare_all(bool incident, std::vector<AccessChange>& found) {
     std::unordered_map<Key, std::vector<std::string>, KeyHash> people_of;
+    std::vector<uint32_t> was, is;  // profiles, by target
     for (const auto& people : classes_) {
-      const PersonRules was = before_.rules_of(people.front()), is = after_.rules_of(people.front());
+      before_.profiles(before_.rules_of(people.front()), incident, was);
+      after_.profiles(after_.rules_of(people.front()), incident, is);
       std::unordered_map<uint32_t, std::vector<uint32_t>> targets_of;  // by change
       for (uint32_t i = 0; i < targets_.size(); ++i)
-        if (const uint32_t change = change_of(before_.profile(was, targets_[i].before, incident), after_.profile(is, targets_[i].after, incident), targets_[i]))
-          targets_of[change].push_back(i);
+        if (const uint32_t change = change_of(was[i], is[i], targets_[i])) targets_of[change].push_back(i);
       for (auto& [change, targets] : targets_of) {
         auto& all = people_of[Key{change, std::move(targets)}];
         all.insert(all.end(), people.begin(), people.end());
@@ -180,6 +187,7 @@ class Differ {
   }
 
   FieldNumbers numbers_;
+  TargetNumbers target_numbers_;
   Profiles before_, after_;
   std::vector<std::vector<std::string>> classes_;
   std::vector<BothTargets> targets_;
