@@ -185,8 +185,8 @@ std::vector<Command> make_commands() {
       {"statement show", "FILE", "what a signed statement says", "FILE is a document ({\"body\",\"signature\"}), or a body. Needs no broker. Checks no signature.",
        "jitwg statement show lock.json", {}, 1, 1, run_statement_show},
       {"statement verify", "FILE", "who signed it, and does it hold",
-       "At its own time, against --allowed-signers, or else the file of that name beside FILE. FILE is a document, or a body with\n"
-       "its signature in FILE.sig. Needs no broker. Exit 3: it does not hold.",
+       "At its own time, against --allowed-signers, or else the file allowed_signers beside FILE, or else the broker's. FILE is a document, or a body with\n"
+       "its signature in FILE.sig. Exit 3: it does not hold.",
        "jitwg statement verify 02-decision-carol.json", {value("allowed-signers", "whose key is whose")}, 1, 1, run_statement_verify},
       {"ssh-command", "PERSON", "the forced command of an account where people approve",
        "Runs what ssh was asked to run, if it is pending, show, approve or deny, as PERSON, with the key that logged in, out of\n"

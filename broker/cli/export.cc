@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "broker/base/encoding.h"
+#include "broker/base/name.h"
 #include "broker/cli/commands.h"
 #include "broker/cli/context.h"
 #include "broker/cli/login.h"
@@ -10,6 +11,7 @@
 #include "broker/cli/text.h"
 #include "broker/os/file.h"
 #include "broker/session/grant.h"
+#include "policy/policy.h"
 #include "policy/statement.h"
 #include "ssh-ca/format/certificate.h"
 
@@ -146,7 +148,28 @@ struct Export {
       text += same_digest(digest, "policy.toml") + "\n";
       return {};
     }
-    text += "Its digest, `" + digest + "`, is over this file and over the lists of people that it takes from files.\n\n";
+    return write_lists(object, bytes, digest);
+  }
+
+  // With lists of people from files the digest is over file and lists (policy/policy.h, take_lists).
+  Result<void> write_lists(JsonObject& answer_of_then, const std::string& toml, const std::string& digest) {
+    const json::value* lists = answer_of_then.value("lists");
+    const std::string now = answer_of_then.string("now");
+    if (lists == nullptr) return fail(Code::corrupt, "the policy's lists are missing");
+    JITWG_ASSIGN(Policy policy, parse_policy(toml, "policy.toml"));
+    JITWG_ASSIGN(const SyncedFiles files, parse_lists(*lists));
+    JITWG_ASSIGN(const WallTime then, parse_time(now));
+    take_lists(policy, files, then);
+    std::string names = "policy.toml";
+    for (const SyncedList& list : policy.lists) {
+      if (!is_name(list.name)) return fail(Code::corrupt, "a list with a strange name");
+      std::string lines;
+      for (const std::string& person : (list.oncall ? policy.oncall : policy.groups)[list.name]) lines += person + "\n";
+      JITWG_TRY(folder.write(list.title(), lines));
+      names += " " + list.title();
+    }
+    text += "With the lists of people that it takes from files, as they counted then.\n\n" +
+            block("sha256sum " + names + " | sha256sum | grep " + digest) + "\n";
     return {};
   }
 

@@ -6,6 +6,7 @@
 #include "broker/cli/commands.h"
 #include "broker/cli/context.h"
 #include "broker/cli/describe.h"
+#include "broker/cli/login.h"
 #include "broker/os/file.h"
 #include "policy/statement.h"
 
@@ -42,6 +43,20 @@ std::string beside(const std::string& path, const std::string& name) {
   return (slash == std::string::npos ? "" : path.substr(0, slash + 1)) + name;
 }
 
+// Named, or beside the file, or else the broker's.
+Result<std::string> read_signers(const Context& context, const std::string& path) {
+  if (context.has("allowed-signers"))
+    return read_file(context.option("allowed-signers"), limits::kPolicyBytes);
+  const std::string near = beside(path, "allowed_signers");
+  if (::access(near.c_str(), F_OK) == 0) return read_file(near, limits::kPolicyBytes);
+  if (!context.realm())
+    return fail(Code::bad_argument, "there is no " + near, "say --allowed-signers FILE");
+  context.note("judged by the broker's allowed_signers; the signer's host has those that count");
+  JITWG_ASSIGN(const json::value answer, get_as_person(context, Api(context.broker()), "/v1/policy"));
+  JsonObject object(answer, "policy");
+  return from_broker(base64_decode(object.string("allowed_signers")));
+}
+
 }  // namespace
 
 Result<int> run_statement_show(Context& context) {
@@ -56,11 +71,7 @@ Result<int> run_statement_verify(Context& context) {
   JITWG_ASSIGN(const auto document, read_statement_file(path));
   if (document.signature.empty())
     return fail(Code::bad_argument, path + " holds no signature, and there is no " + path + ".sig");
-  const std::string signers = context.has("allowed-signers") ? context.option("allowed-signers")
-                                                             : beside(path, "allowed_signers");
-  if (!context.has("allowed-signers") && ::access(signers.c_str(), F_OK) != 0)
-    return fail(Code::bad_argument, "there is no " + signers, "say --allowed-signers FILE");
-  JITWG_ASSIGN(const std::string text, read_file(signers, limits::kPolicyBytes));
+  JITWG_ASSIGN(const std::string text, read_signers(context, path));
   JITWG_ASSIGN(const ssh::AllowedSigners people, ssh::AllowedSigners::parse(text));
   JITWG_ASSIGN(const json::object fields, fields_of(document));
   JITWG_ASSIGN(const Statement parsed, parse_statement(document.body));

@@ -132,10 +132,11 @@ asio::awaitable<Result<void>> Broker::refresh_rules() {
     rules_ = std::move(*fetched);
     events_.emit({.name = EventName::policy_loaded, .text = "policy " + rules_->policy.digest});
     std::function<Result<void>(Change&)> keep = [rules = rules_](Change& change) {
-      return change.tx.keep_rules(
-          {sha256_hex(rules->answer), rules->policy.digest, change.now, rules->answer});
+      std::string all = rules->policy.digest + rules->people_bytes;
+      for (const ssh::PublicKey& key : rules->ca.all()) all += key.str();
+      return change.tx.keep_rules({sha256_hex(all), rules->policy.digest, change.now, rules->answer});
     };
-    if (const auto kept = co_await run(std::move(keep)); !kept) co_return kept;
+    co_await run(std::move(keep));  // for the record only, and a failure is logged: what follows is not held up
   }
   // Written again with the same people: they count for longer.
   if (!other && rules_->policy.stale_at() != (*fetched)->policy.stale_at()) rules_ = std::move(*fetched);

@@ -266,6 +266,7 @@ asio::awaitable<Routes::Body> Routes::get_policy(const http::Request& request, R
     JITWG_TRY(reader_of(change, *rules, request.bearer));
     return json::value{{"policy", base64_encode(rules->policy_bytes)},
                        {"policy_sha256", rules->policy.digest},
+                       {"allowed_signers", base64_encode(rules->people_bytes)},
                        {"lists", render_lists(rules->lists)}};
   };
   co_return co_await broker_.change(std::move(work));

@@ -25,11 +25,9 @@ Result<RulesPtr> Rules::parse(const json::value& answer) {
   take_lists(policy, lists, then);
   if (policy.digest != digest)
     return fail(Code::bad_policy, "the signer's digest is not that of its policy");
-  json::object lasting = answer.as_object();
-  lasting.erase("now");
   return std::make_shared<const Rules>(Rules{std::move(policy), std::move(people), std::move(ca),
                                              std::move(policy_bytes), std::move(people_bytes),
-                                             render_json(lasting), std::move(lists)});
+                                             render_json(answer), std::move(lists)});
 }
 
 RulesPtr Rules::at(WallTime now) const {

@@ -21,7 +21,7 @@ struct Rules {
   ssh::AllowedSigners people;
   ssh::CaKeys ca;  // first the one that signs now
   std::string policy_bytes, people_bytes;
-  std::string answer;  // the signer's, as JSON without its time: what is kept of it
+  std::string answer;  // the signer's, as JSON: what is kept of it
   SyncedFiles lists = {};  // what policy takes from files on the signer's host
 
   // The signer's answer to {"op":"policy"}.

@@ -111,6 +111,11 @@ def test_statement_verify_says_what_is_wrong(realm, jitwg):
     other.write_text(f'bob namespaces="jitwg" {realm.public_key("bob")}\n')
     done = jitwg("bob", "statement", "verify", str(good_one), "--allowed-signers", str(other), "--json")
     assert done.returncode == 3 and json.loads(done.stdout)["error"]["code"] == "unknown_person"
+    alone = realm.dir / "alone"
+    alone.mkdir()
+    shutil.copy(good_one, alone / "s.json")
+    done = jitwg("bob", "statement", "verify", str(alone / "s.json"))
+    assert done.returncode == 0 and "the broker's allowed_signers" in done.stderr
     assert jitwg("bob", "statement", "verify", str(realm.dir / "none")).returncode == 1
     bad = realm.dir / "bad"
     bad.write_text("{}")
@@ -228,6 +233,22 @@ def test_policy_and_people_are_those_of_then(realm, jitwg, exported):
     wait_for(lambda: realm.log("jitwgd").count("policy.loaded") > 1, "the other policy", 40)
     good(jitwg("alice", "export", session, str(realm.dir / "later")))
     assert (realm.dir / "later/policy.toml").read_bytes() == before
+
+
+def test_lists_of_people_are_exported_as_they_counted(realm, jitwg):
+    (realm.dir / "platform.txt").write_text("bob\nalice\n")
+    policy = (realm.dir / "policy.toml").read_text().replace('platform = ["alice", "bob"]', 'platform = { file = "platform.txt", max_age = "26h" }')
+    (realm.dir / "policy.toml").write_text(policy)
+    realm.end("jitwgd")
+    realm.end("jitwg-signer")
+    realm.start("jitwg-signer", "jitwgd")
+    realm.node("gw1"), realm.node("jump1")
+    session, _ = active(realm)
+    good(jitwg("alice", "export", session, str(realm.dir / "out")))
+    assert (realm.dir / "out/groups.platform").read_text() == "alice\nbob\n"
+    assert "sha256sum policy.toml groups.platform" in (realm.dir / "out/VERIFY.md").read_text()
+    for line in lines_of(realm.dir / "out"):
+        assert shell(line, realm.dir / "out").returncode == 0, line
 
 
 # --- approving through a forwarded agent ---
