@@ -22,6 +22,7 @@ constexpr size_t kHostNamesBytes = 4096;         // per target: about a hundred;
 constexpr size_t kIncidentTargets = 64;          // what an incident names; labels for more
 constexpr size_t kOpenRequestsPerPerson = 20;    // a script gone wild stops here
 constexpr size_t kActivationsPerHour = 60;       // per person: bounds what a stolen laptop can mint
+constexpr size_t kStatementsPerHour = 600;        // per person, of any kind: a script gone wild fills no disk
 constexpr size_t kDecisions = 16;                // N of N-of-M
 constexpr auto kClockSkew = 5min;                // statements: laptops drift, NTP mends it
 constexpr auto kNodeClockSkew = 30s;             // nodes are servers

@@ -95,7 +95,7 @@ Result<Accepted> accept_statement(Change& change, const Rules& rules,
   JITWG_TRY(check_not_locked(locks, {Subject::Kind::person, head.by}));
   JITWG_ASSIGN(const size_t recent,
                change.tx.statements_since(head.by, change.now - std::chrono::hours(1)));
-  if (recent >= kStatementsPerHour)
+  if (recent >= limits::kStatementsPerHour)
     return fail(Code::too_many_requests,
                 head.by + " has sent " + std::to_string(recent) + " statements within the last hour",
                 "is a script running wild?");

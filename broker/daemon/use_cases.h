@@ -11,8 +11,6 @@
 
 namespace jitwg::broker {
 
-constexpr size_t kStatementsPerHour = 600;  // per person, of any kind: a script gone wild fills no disk
-
 // A signed statement, verified by verify_statement(). The same bytes again: the same answer, no new
 // effect.
 struct Accepted {

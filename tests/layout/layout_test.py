@@ -161,17 +161,31 @@ def test_release_binaries_are_hardened(binary):
 BUDGETS = {
     "the signer's own directory": (["ssh-ca/signer"], 1500),
     "all of ours linked into the signer": (
-        ["ssh-ca/signer", "ssh-ca/format", "policy", "broker/base", "broker/os", "broker/session", "broker/audit"], 4900),
-    "what root does by hand on the signer's host": (["ssh-ca/admin", "broker/setup"], 700),
+        ["ssh-ca/signer", "ssh-ca/format", "policy", "broker/base", "broker/os", "broker/session", "broker/audit"], 6300),
+    "what root does by hand on the signer's host": (["ssh-ca/admin", "broker/setup"], 760),
     "module and principals": (["pam_jitwg"], 700),
     "gateway and netfilter": (["broker/gateway", "broker/netfilter"], 2700),
-    "doctors": (list(ALLOWED), 1450),
-    "the product": (list(ALLOWED), 21500),
+    "doctors": (list(ALLOWED), 1550),
+    "the product": (list(ALLOWED), 26000),
 }  # fmt: skip
 
 
 # In a directory of the signer's, but not linked into it.
-NOT_IN_SIGNER = {"policy/explain.cc", "policy/policy_warnings.cc", "policy/access_profile.cc", "policy/access_profile.h", "policy/policy_diff.cc", "policy/policy_diff.h", "broker/os/command.cc", "broker/os/command.h", "broker/session/state.cc", "broker/session/state.h"}
+NOT_IN_SIGNER = {
+    "policy/explain.cc", "policy/access_profile.cc", "policy/access_profile.h", "policy/policy_diff.cc", "policy/policy_diff.h",
+    "policy/policy_warnings.cc", "broker/os/command.cc", "broker/os/command.h", "broker/session/state.cc",
+    "broker/session/state.h",
+}  # fmt: skip
+
+
+def test_what_only_a_persons_commands_need_is_not_in_the_signer():
+    """Shown on the broker's side of the same archives: a name that no binary has would prove nothing."""
+    def names(binary):
+        return subprocess.run(["nm", "-C", BUILD / "bin" / binary], capture_output=True, text=True, check=True).stdout
+
+    signer, cli = names("jitwg-signer"), names("jitwg")
+    for name in ("jitwg::explain(", "jitwg::diff_policies(", "jitwg::check_policy("):
+        assert name in cli and name not in signer, name
 
 
 def is_counted(name, what):

@@ -214,7 +214,7 @@ TEST_F(UseCases, SixHundredStatementsAPersonAndHour) {
   const auto login = [&](const std::string& by) {
     return post(by, LoginStatement{realm_.head(by, clock_.now()), sha256_hex(random_bytes(32)), Seconds(60)});
   };
-  for (size_t i = 0; i < kStatementsPerHour; ++i) ASSERT_TRUE(login("alice"));
+  for (size_t i = 0; i < limits::kStatementsPerHour; ++i) ASSERT_TRUE(login("alice"));
   const auto more = login("alice");
   ASSERT_FALSE(more);
   EXPECT_EQ(more.error().code, Code::too_many_requests);
