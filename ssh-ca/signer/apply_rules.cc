@@ -45,11 +45,9 @@ struct Bench {
     if (s.what.kind == node && realm.policy.has_right("nodes", by)) return {};
     if (s.what.kind == incident && realm.policy.has_right("incident_close", by)) return {};
     if (s.what.kind != session) return need("revoke", by, "revoke " + s.what.str());
-    // One's own session, or one that one approved. Before it is issued the signer knows neither, and the broker cancels it
-    // without help.
+    // One's own session, or one that one approved.
     const Issued* issued = memory.issued(*SessionId::parse(s.what.name));
-    if (!issued) return fail(Code::unknown_session, "nothing was issued for this session");
-    if (issued->people.contains(by)) return {};
+    if (!issued || issued->people.contains(by)) return {};
     return fail(Code::not_permitted, by + " may not revoke this session", "its person, its approvers, and [rights] revoke may");
   }
 
@@ -91,6 +89,12 @@ struct Bench {
     return check_open(s.incident);
   }
 
+  bool is_claim(const Statement& statement) const {
+    const auto* revoke = std::get_if<RevokeStatement>(&statement);
+    return revoke && revoke->what.kind == session && !memory.issued(*SessionId::parse(revoke->what.name)) &&
+           !realm.policy.has_right("revoke", revoke->head.by);
+  }
+
   // Past its end it can be extended still, and closed.
   Result<void> check_open(const SessionId& id) const {
     JITWG_ASSIGN(const Incident* found, find(id));
@@ -107,13 +111,14 @@ struct Bench {
 
 }  // namespace
 
-Result<VerifiedStatement> check_apply(const ssh::SignedDocument& document, const Realm& realm, const Memory& memory, WallTime now) {
+Result<Applicable> check_apply(const ssh::SignedDocument& document, const Realm& realm, const Memory& memory, WallTime now) {
   JITWG_ASSIGN(VerifiedStatement verified, verify_here(document, realm, memory, now));
   const bool issued = std::holds_alternative<RequestStatement>(verified.statement) || std::holds_alternative<DecisionStatement>(verified.statement);
+  const Bench bench{realm, memory, now};
   // What was applied already was judged when it came.
-  if (issued || !memory.nonce_digest(head_of(verified.statement).nonce))
-    JITWG_TRY(std::visit(Bench{realm, memory, now}, verified.statement));
-  return verified;
+  if (issued || !memory.nonce_digest(head_of(verified.statement).nonce)) JITWG_TRY(std::visit(bench, verified.statement));
+  const bool claim = bench.is_claim(verified.statement);
+  return Applicable{std::move(verified), claim};
 }
 
 }  // namespace jitwg::signer

@@ -23,6 +23,8 @@ const Incident* Memory::incident(const SessionId& id) const { return find_in(inc
 
 const std::string* Memory::nonce_digest(std::string_view nonce) const { return find_in(nonces_, std::string(nonce)); }
 
+const std::set<std::string>* Memory::revokers(const SessionId& session) const { return find_in(revokers_, session); }
+
 Result<void> Memory::check_not_revoked(const Subject& what, WallTime since) const {
   const WallTime* at = find_in(revoked_, what);
   if (!at || (what.kind != Subject::Kind::session && *at < since)) return {};
@@ -67,10 +69,16 @@ Result<void> Memory::take_issued(JsonObject& reader) {
 
 Result<void> Memory::take_applied(JsonObject& reader, WallTime at) {
   const json::value* value = reader.value("statement");
+  const bool claim = reader.flag("claim");
   JITWG_TRY(reader.finish());
   JITWG_ASSIGN(const auto document, parse_document(*value, "statement"));
   JITWG_ASSIGN(const Statement statement, parse_statement(document.body));
-  if (const auto* revoke = std::get_if<RevokeStatement>(&statement)) {
+  const auto* revoke = std::get_if<RevokeStatement>(&statement);
+  if (claim) {
+    const auto session = session_of(statement);
+    if (!revoke || !session) return fail(Code::corrupt, "a claim that revokes no session");
+    revokers_[*session].insert(revoke->head.by);
+  } else if (revoke) {
     // By whichever clock is ahead: the signer's may be some minutes behind.
     revoked_[revoke->what] = std::max({revoked_[revoke->what], at, revoke->head.at});
   } else if (const auto* lock = std::get_if<LockStatement>(&statement)) {

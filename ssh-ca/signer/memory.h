@@ -51,6 +51,8 @@ class Memory {
   const Incident* incident(const SessionId& id) const;
   // revoked: this was revoked as a whole, when what was requested at `since` was there already.
   Result<void> check_not_revoked(const Subject& what, WallTime since) const;
+  // Who revoked this session before it was issued, without a right to: it counts if they turn out to be its own, or an approver.
+  const std::set<std::string>* revokers(const SessionId& session) const;
   // locked.
   Result<void> check_not_locked(const Subject& what) const;
   bool key_seen(std::string_view key) const { return keys_.contains(std::string(key)); }
@@ -66,6 +68,7 @@ class Memory {
 
   std::map<SessionId, Issued> issued_;
   std::map<Subject, WallTime> revoked_;  // when the newest revoke of it was signed, or taken here if that is later
+  std::map<SessionId, std::set<std::string>> revokers_;
   std::map<Subject, Lock> locks_;
   std::map<SessionId, Incident> incidents_;
   std::set<std::string> keys_;

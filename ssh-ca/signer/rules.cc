@@ -172,6 +172,9 @@ Result<Permit> check_issue(const IssueQuestion& question, const Realm& realm, co
     if (decision.duration) permit.duration = std::min(permit.duration, *decision.duration);
     last = std::max(last, decision.head.at);
   }
+  if (const auto* revokers = memory.revokers(request->session))
+    for (const std::string& by : *revokers)
+      if (by == request->head.by || deciders.contains(by)) return fail(Code::revoked, by + " revoked this session");
   if (!approvals_filled(realm.policy, verdict.approvals, deciders))
     return fail(Code::approvals_missing, "the rule \"" + verdict.rule + "\" wants more approvals");
   if (last > request->head.at + realm.policy.pending_for)

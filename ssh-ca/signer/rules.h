@@ -48,6 +48,11 @@ Result<VerifiedStatement> verify_here(const ssh::SignedDocument& document, const
 // May this statement be kept in the ledger, and forbid or open what it says? revoke, lock, unlock, incident_open, _extend and
 // _close; by whom policy lets, by anyone for their own sessions and for locking themselves, by an approver for what they
 // approved. The same bytes again are fine, and change nothing.
-Result<VerifiedStatement> check_apply(const ssh::SignedDocument& document, const Realm& realm, const Memory& memory, WallTime now);
+// A revoke of a session of which nothing was issued yet is taken from anybody, as a claim: whose it is shows at issuance.
+struct Applicable {
+  VerifiedStatement verified;
+  bool claim = false;
+};
+Result<Applicable> check_apply(const ssh::SignedDocument& document, const Realm& realm, const Memory& memory, WallTime now);
 
 }  // namespace jitwg::signer

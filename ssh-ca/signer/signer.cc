@@ -113,11 +113,13 @@ Result<json::value> Signer::answer_apply(JsonObject& reader, WallTime now, std::
   const json::value* value = reader.value("statement");
   JITWG_TRY(reader.finish());
   JITWG_ASSIGN(const ssh::SignedDocument document, parse_document(*value, "statement"));
-  JITWG_ASSIGN(const VerifiedStatement verified, check_apply(document, realm_, ledger_.memory(), now));
-  about = session_of(verified.statement);
+  JITWG_ASSIGN(const Applicable applicable, check_apply(document, realm_, ledger_.memory(), now));
+  const Statement& statement = applicable.verified.statement;
+  about = session_of(statement);
+  json::object record{{"kind", "applied"}, {"at", render_time(now)}, {"statement", *value}};
+  if (applicable.claim) record["claim"] = true;
   // The same bytes again: the same answer, no new record.
-  if (!ledger_.memory().nonce_digest(head_of(verified.statement).nonce))
-    JITWG_TRY(ledger_.append({{"kind", "applied"}, {"at", render_time(now)}, {"statement", *value}}));
+  if (!ledger_.memory().nonce_digest(head_of(statement).nonce)) JITWG_TRY(ledger_.append(std::move(record)));
   return json::value{{"applied", true}};
 }
 

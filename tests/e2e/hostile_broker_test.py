@@ -610,9 +610,22 @@ def revoked_by_somebody(b):
     return b.apply(b.sign("dave", b.body("revoke", "dave", session=session, reason="x")))
 
 
-@kind("unknown_session")
-def revoking_what_was_never_issued(b):
-    return b.apply(b.sign("dave", b.body("revoke", "dave", session=uuid7(), reason="x")))
+@kind("revoked")
+def revoked_by_its_own_person_before_it_was_issued(b):
+    body = b.request_body()
+    request = b.sign("alice", body)
+    assert b.ask(b.apply(b.sign("alice", b.body("revoke", "alice", session=body["session"], reason="x")))) == {"applied": True}
+    b.realm.restart()
+    return b.issue(request, b.decision(request))
+
+
+@kind("revoked")
+def revoked_by_its_approver_before_it_was_issued(b):
+    body = b.request_body()
+    request = b.sign("alice", body)
+    decision = b.decision(request)
+    assert b.ask(b.apply(b.sign("carol", b.body("revoke", "carol", session=body["session"], reason="x")))) == {"applied": True}
+    return b.issue(request, decision)
 
 
 @kind("unknown_type")

@@ -133,6 +133,24 @@ TEST_F(ApplyTest, ARevokeEndsWhatIsThereAndNotWhatComesLater) {
   EXPECT_EQ(ask(bobs, t), "revoked");
 }
 
+// Nothing was issued yet, so the signer does not know whose the session is; a broker that swallows it must gain nothing.
+TEST_F(ApplyTest, WhatItsOwnOrItsApproverRevokedIsNeverIssued) {
+  const auto revoke = [&](const std::string& by) { return apply(RevokeStatement{head(by), {session, last.str()}, "not any more"}); };
+  for (const char* by : {"alice", "carol"}) {
+    const auto asked = question();
+    ASSERT_EQ(revoke(by), "ok");
+    EXPECT_EQ(ask(asked), "revoked") << by;
+  }
+  // A stranger's claim stops nobody, not even after a restart.
+  const auto asked = question();
+  ASSERT_EQ(revoke("erin"), "ok");
+  const auto own = question();
+  ASSERT_EQ(revoke("alice"), "ok");
+  restart();
+  EXPECT_EQ(ask(asked), "ok");
+  EXPECT_EQ(ask(own), "revoked");
+}
+
 TEST_F(ApplyTest, TheSameBytesAgainChangeNothing) {
   const auto lock = w.sign(LockStatement{head("carol"), {person, "alice"}, "x"});
   const json::value question{{"op", "apply"}, {"statement", render_document(lock)}};
