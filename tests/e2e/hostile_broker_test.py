@@ -911,6 +911,19 @@ def test_hardware_keys_sign(broker, name):
     broker.granted(broker.issue(request, broker.decision(request)))
 
 
+@sk_keys.needs_provider
+@pytest.mark.parametrize("target, flags, code", [
+    ("vault", 1, None), ("vault", 5, None), ("hsm", 5, None), ("hsm", 1, "hardware_key_wanted"),
+])  # fmt: skip
+def test_rules_that_want_hardware_keys_take_them(broker, monkeypatch, target, flags, code):
+    """1: touched; 5: and the authenticator knew its user, by a PIN or a finger."""
+    monkeypatch.setenv("JITWG_SK_FLAGS", "5")
+    request = broker.request(key="ed25519-sk", target=target)
+    monkeypatch.setenv("JITWG_SK_FLAGS", str(flags))
+    question = broker.issue(request, broker.decision(request, key="carol-sk", target=target))
+    refused(broker, question, code) if code else broker.granted(question)
+
+
 def test_there_are_at_least_forty_kinds():
     assert len(KINDS) >= 40
 

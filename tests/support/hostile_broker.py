@@ -47,6 +47,16 @@ targets = ["vault"]
 keys = "sk"
 approvals = 1
 approvers = ["group:security"]
+[targets.hsm]
+gateways = ["gw1"]
+scope = ["tcp 10.60.10.20:83"]
+[[rule]]
+name = "by hardware keys that know their user"
+who = ["group:platform"]
+targets = ["hsm"]
+keys = "verify-required"
+approvals = 1
+approvers = ["group:security"]
 [[rule]]
 name = "in an incident"
 who = ["group:platform"]
@@ -72,6 +82,8 @@ class HostileRealm(Realm):
             for kind in ("ed25519-sk", "ecdsa-sk"):
                 sk_keys.make_key(self.dir / kind, kind)
                 lines.append(f'alice namespaces="jitwg" {self.public_key(kind)}')
+            sk_keys.make_key(self.dir / "carol-sk")
+            lines.append(f'carol namespaces="jitwg" {self.public_key("carol-sk")}')
         lines += [f'carol namespaces="jitwg" {self.public_key("carol2")}',
                   f'alice namespaces="jitwg",valid-before="20260101Z" {self.public_key("old")}',
                   f'alice namespaces="jitwg",valid-after="20990101Z" {self.public_key("coming")}']  # fmt: skip
@@ -183,8 +195,7 @@ class HostileBroker:
         return self.sign(key, self.request_body(**fields))
 
     def access(self, target="db", person="alice"):
-        if target in ("office", "vault"):
-            port = {"office": 81, "vault": 82}[target]
+        if port := {"office": 81, "vault": 82, "hsm": 83}.get(target):
             return {"scope": [f"tcp 10.60.10.20:{port}"], "gateways": ["gw1"], "jump_hosts": []}
         return {"scope": ["tcp 10.60.0.5:22", "tcp 10.60.10.20:5432"], "login": person, "gateways": ["gw1"],
                 "jump_hosts": ["jump1"]}  # fmt: skip
