@@ -278,7 +278,13 @@ def test_retire_one_key_of_several(ready, key):
     assert "has no such key" in refuses(ready, "person", "retire", "bob")
 
 
-@pytest.mark.parametrize("words", [["-t", "rsa", "-b", "3072"], ["-t", "ecdsa"]], ids=["rsa", "ecdsa"])
+@pytest.mark.parametrize("words", [["-t", "rsa", "-b", "3072"], ["-t", "ecdsa", "-b", "256"]], ids=["rsa", "ecdsa"])
+def test_keys_of_other_types_are_added(ready, key, words):
+    path = key("odd", *words)
+    assert 'alice namespaces="jitwg" ' + " ".join(path.read_text().split()[:2]) in runs(ready, "person", "add", "alice", path)
+
+
+@pytest.mark.parametrize("words", [["-t", "rsa", "-b", "2048"], ["-t", "ecdsa", "-b", "384"]], ids=["rsa", "ecdsa"])
 def test_only_keys_that_are_supported(ready, key, words):
     assert "ssh-keygen -t ed25519" in refuses(ready, "person", "add", "alice", key("odd", *words))
 
