@@ -17,6 +17,7 @@ SHARED = {"lib/sysusers.d/jitwg.conf", "lib/tmpfiles.d/jitwg.conf"}
 INSTALLED = {
     "broker": SHARED | {
         "sbin/jitwgd", "sbin/jitwg-signer", "share/man/man8/jitwgd.8", "share/man/man8/jitwg-signer.8",
+        "share/man/man5/jitwg-policy.5", "share/doc/jitwg/systemd/jitwg-signer-ssh-keygen.conf",
         "lib/systemd/system/jitwgd.service", "lib/systemd/system/jitwgd.socket", "lib/systemd/system/jitwgd-tls.socket",
         "lib/systemd/system/jitwg-signer.service", "lib/systemd/system/jitwg-signer.socket",
     },

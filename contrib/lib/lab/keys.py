@@ -49,16 +49,20 @@ def _run(argv, text=None):
 
 def _make_ssh_keys(names, scratch):
     """All at once: each is a process of its own, and most of its time is waiting for a core."""
-    with tempfile.TemporaryDirectory(prefix="keys-", dir=scratch) as folder:
+    # A signal may come while a child is being started, and that child still write while the folder is removed: whoever
+    # made `scratch` removes the rest.
+    with tempfile.TemporaryDirectory(prefix="keys-", dir=scratch, ignore_cleanup_errors=True) as folder:
         running = []
-        for name in names:
-            argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name]
-            argv += ["-f", f"{folder}/{name}"]
-            try:
+        try:
+            for name in names:
+                argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name]
+                argv += ["-f", f"{folder}/{name}"]
                 running.append(subprocess.Popen(argv, stdin=subprocess.DEVNULL))
-            except FileNotFoundError as error:
-                raise LabError("ssh-keygen is not installed") from error
-        if any([process.wait() for process in running]):
+        except FileNotFoundError as error:
+            raise LabError("ssh-keygen is not installed") from error
+        finally:
+            codes = [process.wait() for process in running]
+        if any(codes):
             raise LabError("ssh-keygen failed, see above")
         made = {}
         for name in names:
