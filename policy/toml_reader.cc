@@ -8,11 +8,15 @@ namespace {
 
 constexpr int kDeepestKey = 32;
 
-// The line of a key like a.a.a.a…: the library nests a table for each dot, without a limit of its own. 0: there is none.
-int too_deep_key(std::string_view text) {
+// What the library does not stand, outside of strings and comments. A key like a.a.a.a…: it nests a table for each dot, without
+// a limit of its own. A letter that is not ASCII: toml++ 3.3 runs into what it holds for unreachable.
+std::optional<PolicyProblem> check_bare_text(std::string_view text) {
   int line = 1, dots = 0;
-  for (size_t i = 0; i < text.size(); ++i) {
+  for (size_t i = text.starts_with("\xef\xbb\xbf") ? 3 : 0; i < text.size(); ++i) {
     const char c = text[i];
+    if ((c & 0x80) != 0)
+      return PolicyProblem{line, static_cast<int>(i - std::min(text.rfind('\n', i) + 1, i)) + 1, "a character outside of quotes that is not ASCII",
+                           "keys are plain ASCII; values stand in \"quotes\""};
     if (c == '"' || c == '\'') {
       // To the end of the string, so that no dot in it counts.
       const bool triple = text.substr(i, 3) == std::string(3, c);
@@ -35,10 +39,10 @@ int too_deep_key(std::string_view text) {
       dots = 0;
       line += c == '\n';
     } else if (c == '.' && ++dots > kDeepestKey) {
-      return line;
+      return PolicyProblem{line, 1, "a key of more than " + std::to_string(kDeepestKey) + " parts", "no key of a policy has more than three"};
     }
   }
-  return 0;
+  return std::nullopt;
 }
 
 }  // namespace
@@ -47,8 +51,7 @@ tl::expected<toml::table, PolicyProblem> parse_toml(std::string_view text) {
   if (text.size() > limits::kPolicyBytes)
     return tl::unexpected<PolicyProblem>(
         {1, 1, "the file is " + std::to_string(text.size()) + " bytes long", "at most " + std::to_string(limits::kPolicyBytes)});
-  if (const int line = too_deep_key(text))
-    return tl::unexpected<PolicyProblem>({line, 1, "a key of more than " + std::to_string(kDeepestKey) + " parts", "no key of a policy has more than three"});
+  if (auto problem = check_bare_text(text)) return tl::unexpected<PolicyProblem>(std::move(*problem));
   try {
     return toml::parse(text);
   } catch (const toml::parse_error& e) {
