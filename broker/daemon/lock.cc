@@ -1,5 +1,4 @@
 // Revoke, lock, unlock: one transaction ends all that is meant.
-#include "broker/base/limits.h"
 #include "broker/daemon/subject.h"
 #include "broker/daemon/use_cases.h"
 
@@ -84,10 +83,11 @@ Result<Accepted> unlock(Change& change, const Rules& rules, const VerifiedStatem
   for (const store::Lock& one : locks)
     if (one.what == unlock.what) newest = std::max(newest.value_or(one.at), one.at);
   if (!newest) return fail(Code::wrong_state, unlock.what.str() + " is not locked");
-  // One that was signed for an earlier lock, and held back.
-  if (unlock.head.at + limits::kClockSkew < *newest)
+  // One that was signed for an earlier lock, and held back. No skew is allowed for: a lock in doubt
+  // holds.
+  if (unlock.head.at < *newest)
     return fail(Code::bad_order, "the unlock is older than the lock",
-                "look at the lock, and sign a new one");
+                "look at the lock, check both clocks, and sign a new one");
   JITWG_TRY(keep_statement(change, verified, std::nullopt));
   JITWG_TRY(change.queue_for_signer(verified.digest));
   JITWG_TRY(change.tx.clear_locks(unlock.what, verified.digest));

@@ -61,8 +61,10 @@ TEST_F(ApplyTest, AnyoneMayLockThemselvesAndNobodyUnlocksThemselves) {
 
 TEST_F(ApplyTest, AnUnlockThatWasHeldBackOpensNothing) {
   const auto early = UnlockStatement{head("carol", kNow - Seconds(3600)), {person, "alice"}, "found"};
+  const auto just_before = UnlockStatement{head("carol", kNow - Seconds(1)), {person, "alice"}, "found"};
   ASSERT_EQ(apply(LockStatement{head("carol"), {person, "alice"}, "stolen again"}), "ok");
   EXPECT_EQ(apply(early), "bad_order");
+  EXPECT_EQ(apply(just_before), "bad_order");
   EXPECT_EQ(ask(question()), "locked");
 }
 
