@@ -116,6 +116,8 @@ Result<void> Gateway::settle(Work& work) {
   for (const Tunnel& tunnel : work.tunnels)
     if (work.is_open(tunnel))
       for (const Prefix& address : tunnel.addresses) live_.insert(address.address);
+  peers_.clear();
+  for (const Peer& peer : work.observed.interface.peers) peers_.insert(peer.key);
   settled_ = work.left.empty();
   if (quiet) return {};  // the list of a busy machine's connections is long
   JITWG_ASSIGN(work.flows, kernel_.cut_flows(settings_.pools, live_));
@@ -132,6 +134,53 @@ Result<void> Gateway::carry_out(const Plan& plan) {
   JITWG_TRY(elements);
   JITWG_TRY(kernel_.change_peers({}, plan.add_peers));
   return kernel_.change_elements({}, plan.add_elements);
+}
+
+void Gateway::cut(const std::vector<const Grant*>& sessions) {
+  settled_ = false;
+  std::vector<Element> elements;
+  for (const Grant* grant : sessions) {
+    if (!open_.contains(grant->session)) continue;
+    const auto tunnel = make_tunnel(*grant, Millis(1));
+    if (tunnel) elements.insert(elements.end(), tunnel->elements.begin(), tunnel->elements.end());
+  }
+  // One message to the kernel holds elements of one set.
+  std::sort(elements.begin(), elements.end());
+  remove_elements(elements);
+}
+
+// A transaction is refused whole for one element that is gone already, so the rest is found by halves.
+void Gateway::remove_elements(std::span<const Element> elements) {
+  const auto removed = kernel_.change_elements({elements.begin(), elements.end()}, {});
+  if (removed) return;
+  if (removed.error().code != Code::wrong_state)
+    log(Level::error, "packets are not stopped at once: " + removed.error().render());
+  else if (const size_t half = elements.size() / 2; half > 0)
+    remove_elements(elements.first(half)), remove_elements(elements.subspan(half));
+}
+
+std::optional<std::vector<Outcome>> Gateway::add(const std::vector<node::Wanted>& fresh, WallTime) {
+  if (!std::exchange(settled_, false)) return std::nullopt;
+  const Instant instant = clock_();
+  std::vector<Outcome> outcomes;
+  std::vector<Peer> peers;
+  std::vector<Element> elements;
+  for (const node::Wanted& want : fresh) {
+    // Why one may not be, plan() says.
+    if (!admit(want.grant)) return std::nullopt;
+    auto tunnel = make_tunnel(want.grant, remaining(want.grant, instant));
+    if (!tunnel || !tunnel->open || !peers_.insert(tunnel->key).second) return std::nullopt;
+    for (const Prefix& address : tunnel->addresses)
+      if (!live_.insert(address.address).second) return std::nullopt;
+    std::move(tunnel->elements.begin(), tunnel->elements.end(), std::back_inserter(elements));
+    peers.push_back({std::move(tunnel->key), std::move(tunnel->addresses), {}, {}});
+    outcomes.push_back({want.grant.session, Outcome::State::open, Code::bug, nullptr});
+  }
+  std::sort(elements.begin(), elements.end());
+  if (!kernel_.change_peers({}, peers) || !kernel_.change_elements({}, elements)) return std::nullopt;
+  settled_ = true;
+  for (size_t i = 0; i < fresh.size(); ++i) tell(fresh[i].grant, outcomes[i], nullptr);
+  return outcomes;
 }
 
 boost::json::value Gateway::evidence_of_absence(const SessionId& session) {

@@ -9,7 +9,9 @@
 #include <chrono>
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -45,6 +47,11 @@ class Gateway final : public node::Enforcer {
   // the end has come by the boot clock alone.
   std::vector<node::Outcome> converge(const std::vector<node::Wanted>& wanted,
                                       WallTime now) override;
+  // Of sessions that are open here: only then are the elements theirs. One transaction.
+  void cut(const std::vector<const Grant*>& sessions) override;
+  // open: acknowledged by the kernel, element by element new; the next converge reads it back.
+  std::optional<std::vector<node::Outcome>> add(const std::vector<node::Wanted>& fresh,
+                                                WallTime now) override;
   boost::json::value evidence_of_absence(const SessionId& session) override;
 
  private:
@@ -52,6 +59,7 @@ class Gateway final : public node::Enforcer {
   Millis remaining(const Grant& grant, const Instant& instant);
   Result<void> settle(Work& work);
   Result<void> carry_out(const Plan& plan);
+  void remove_elements(std::span<const Element> elements);
   void judge(Work& work);
   void tell(const Grant& grant, const node::Outcome& outcome, const wireguard::Peer* before);
 
@@ -62,8 +70,9 @@ class Gateway final : public node::Enforcer {
   std::map<SessionId, BootTime>
       ends_;                  // by the boot clock, from when a session was first seen open
   std::set<IpAddress> live_;  // addresses of open sessions, as of the last converge
-  bool settled_ = false;      // that left nothing undone
-  std::set<SessionId> open_;  // told as opened, or found open
+  std::set<wireguard::PublicKey> peers_;  // anybody's, likewise
+  bool settled_ = false;                  // that left nothing undone, and nothing was cut since
+  std::set<SessionId> open_;              // told as opened, or found open
 };
 
 }  // namespace jitwg::gateway

@@ -73,7 +73,8 @@ struct Agent::Impl : std::enable_shared_from_this<Impl> {
 
   Alarm converge_alarm{io};
   SteadyClock::time_point next_converge;
-  milliseconds retry{0};  // zero: nothing is unfinished
+  milliseconds retry{0};    // zero: nothing is unfinished
+  bool converge_asked = false;
 
   Alarm stream_alarm{io};
   std::optional<BootTime> heard;
@@ -141,10 +142,11 @@ bool Agent::Impl::converge_is_due() const {
 
 asio::awaitable<void> Agent::Impl::converge_loop() {
   while (true) {
-    const bool rung = co_await converge_alarm.wait(until_next_converge());
+    co_await converge_alarm.wait(until_next_converge());
     if (stopped) co_return;
-    if (rung) retry = milliseconds(0);  // something is new: do not wait as for the old
-    if (rung || converge_is_due()) converge();
+    const bool asked = std::exchange(converge_asked, false);
+    if (asked) retry = milliseconds(0);  // something is new: do not wait as for the old
+    if (asked || converge_is_due()) converge();
   }
 }
 
@@ -215,8 +217,12 @@ asio::awaitable<std::optional<Error>> Agent::Impl::follow_stream(Backoff& backof
 void Agent::Impl::take(const Update& update) {
   heard = boot_now();
   revision = update.revision;
-  book->apply(update, clock.now());
-  if (update.kind != Update::Kind::heartbeat) converge_alarm.ring();
+  const WallTime now = clock.now();
+  book->apply(update, now);
+  if (update.kind != Update::Kind::heartbeat) {
+    if (!book->open_fresh(now)) converge_asked = true;
+    converge_alarm.ring();  // also for a session that ends before it would wake
+  }
   ring_for_reports();
 }
 
@@ -289,7 +295,10 @@ Result<void> Agent::reload(const Config& config) {
   return {};
 }
 
-void Agent::poke() { impl_->converge_alarm.ring(); }
+void Agent::poke() {
+  impl_->converge_asked = true;
+  impl_->converge_alarm.ring();
+}
 
 std::vector<Wanted> Agent::sessions() const {
   return impl_->book ? impl_->book->sessions() : std::vector<Wanted>{};

@@ -45,6 +45,15 @@ class Enforcer {
   // Bring the machine to exactly `wanted`, removals first; idempotent. One outcome per wanted session. What the machine
   // holds beyond `wanted` and is ours goes away.
   virtual std::vector<Outcome> converge(const std::vector<Wanted>& wanted, WallTime now) = 0;
+  // The first step of a close, before anything is written to disk: stops the packets of these sessions. Says nothing: a
+  // converge follows, tries again what failed here, and proves it.
+  virtual void cut(const std::vector<const Grant*>& sessions) { (void)sessions; }
+  // Opens `fresh`, when they are all that is new since a converge that left nothing undone: no look at anything else.
+  // nullopt: nothing was done or not all of it, a converge is needed.
+  virtual std::optional<std::vector<Outcome>> add(const std::vector<Wanted>& fresh, WallTime now) {
+    (void)fresh, (void)now;
+    return std::nullopt;
+  }
   // For a session that is to be closed and whose grant this node does not have, asked after a converge without it:
   // the evidence of a closed Outcome, read back; null when something of it is left, or the machine cannot say.
   virtual boost::json::value evidence_of_absence(const SessionId& session) = 0;

@@ -94,10 +94,30 @@ Result<SessionId> SessionBook::admit(const ssh::SignedDocument& document, WallTi
   // On disk first: what is open must be known after a crash.
   JITWG_TRY(store_.store_grant(session, document));
   held_.emplace(session, Held{{std::move(grant), true, CloseReason::expired}});
+  fresh_.push_back(session);
   return session;
 }
 
+// All at once, and before a tombstone is written: a thousand of those take a second.
+void SessionBook::cut(const Update& update) {
+  std::set<SessionId> named;
+  std::vector<const Grant*> ending;
+  const auto collect = [&](const Held& held) {
+    if (held.wanted.open) ending.push_back(&held.wanted.grant);
+  };
+  for (const Entry& entry : update.entries) {
+    named.insert(entry.session);
+    const auto held = held_.find(entry.session);
+    if (!entry.grant && held != held_.end()) collect(held->second);
+  }
+  if (update.kind == Update::Kind::snapshot)
+    for (const auto& [session, held] : held_)
+      if (!named.contains(session) && !held.wanted.grant.break_glass) collect(held);
+  if (!ending.empty()) enforcer_.cut(ending);
+}
+
 void SessionBook::apply(const Update& update, WallTime now) {
+  cut(update);
   judge_clock(update.now, now);
   if (update.kind == Update::Kind::snapshot) close_unnamed(update);
   for (const Entry& entry : update.entries) {
@@ -127,6 +147,7 @@ void SessionBook::judge_clock(WallTime at_broker, WallTime now) {
 void SessionBook::apply_open(const Entry& entry, WallTime now) {
   if (const auto held = held_.find(entry.session); held != held_.end()) {
     held->second.announce = true;
+    quiet_ = false;
     return;
   }
   // What became of it says more than a refusal.
@@ -192,6 +213,7 @@ void SessionBook::finish_close(const SessionId& session, const json::value& evid
 }
 
 void SessionBook::bury(Tombstone tombstone) {
+  if (tombstone.evidence.is_null()) quiet_ = false;
   const SessionId session = tombstone.session;
   const auto place = tombstones_.insert_or_assign(session, std::move(tombstone)).first;
   const Result<void> stored = store_.store_tombstone(place->second);
@@ -215,7 +237,22 @@ bool SessionBook::converge(WallTime now) {
   forget_old(now);
   for (const auto& [session, held] : held_) again |= !held.settled;
   for (const auto& [session, tombstone] : tombstones_) again |= tombstone.evidence.is_null();
+  fresh_.clear();
+  quiet_ = !again;
   return again;
+}
+
+bool SessionBook::open_fresh(WallTime now) {
+  if (!quiet_) return false;
+  std::vector<Wanted> fresh;
+  for (const SessionId& session : std::exchange(fresh_, {}))
+    fresh.push_back(held_.at(session).wanted);
+  if (fresh.empty()) return true;
+  const auto outcomes = enforcer_.add(fresh, now);
+  quiet_ = outcomes.has_value();
+  for (const Outcome& outcome : outcomes.value_or(std::vector<Outcome>()))
+    if (take_outcome(outcome, now)) quiet_ = false;
+  return quiet_;
 }
 
 // True: the machine is to be brought in line once more.

@@ -33,8 +33,10 @@ class SessionBook {
 
   // What the disk remembers; each grant is verified again.
   Result<void> load(WallTime now);
-  // What the broker wants, its refusals becoming reports.
+  // What the broker wants, its refusals becoming reports. What is to be closed is cut first of all.
   void apply(const Update& update, WallTime now);
+  // After apply(): opens what it took in, if that is all there is to do. False: converge().
+  bool open_fresh(WallTime now);
   // Takes one grant, whoever brings it: verified, ours, in its time, not closed before, admitted by
   // the enforcer, stored. One that is held already is fine. `announced`: the session it must be
   // for.
@@ -68,6 +70,7 @@ class SessionBook {
   void apply_open(const Entry& entry, WallTime now);
   void apply_closed(const Entry& entry, WallTime now);
   void close_unnamed(const Update& snapshot);
+  void cut(const Update& update);
   void begin_close(const SessionId& session, CloseReason reason);
   void finish_close(const SessionId& session, const json::value& evidence);
   bool take_outcome(const Outcome& outcome, WallTime now);
@@ -86,6 +89,8 @@ class SessionBook {
   std::map<SessionId, OwedReport> owed_;
   std::optional<Error> clock_is_off_;  // against the broker's: no new sessions
   uint64_t last_number_ = 0;
+  std::vector<SessionId> fresh_;  // admitted since the enforcer was last asked
+  bool quiet_ = false;            // the last converge left nothing undone, and only fresh_ is new since
 };
 
 }  // namespace jitwg::node

@@ -53,6 +53,50 @@ TEST_F(GatewayTest, OpenThenClose) {
   EXPECT_TRUE(kernel_.flows.empty());
 }
 
+TEST_F(GatewayTest, CutTakesTheElementsOfOpenSessionsAtOnce) {
+  converge({{grant(1), true, {}}, {grant(2), true, {}}, {grant(3), true, {}}});
+  Grant robber = grant(4);  // refused: its elements would be session 3's
+  robber.address = grant(3).address;
+  const Grant two = grant(2), one_more = grant(1);
+  std::erase_if(kernel_.state.elements,
+                [](const Element& e) { return e.comment == id(1).str(); });  // expired just now
+  gateway_.cut({&one_more, &two, &robber});
+  ASSERT_EQ(kernel_.state.elements.size(), 1u);
+  EXPECT_EQ(kernel_.state.elements[0].comment, id(3).str());
+  EXPECT_EQ(kernel_.state.interface.peers.size(), 3u) << "the rest is the converge's, and the proof";
+  const auto outcomes = converge({{grant(1), false, {}}, {grant(2), false, {}}, {grant(3), true, {}}});
+  EXPECT_EQ(outcomes[0].state, State::closed);
+  EXPECT_EQ(outcomes[1].state, State::closed);
+  EXPECT_EQ(outcomes[2].state, State::open);
+}
+
+TEST_F(GatewayTest, AddOpensWithoutALook) {
+  const auto add = [&](const Grant& g) {
+    return gateway_.add({{g, true, {}}}, std::chrono::floor<Seconds>(instant_.wall));
+  };
+  EXPECT_FALSE(add(grant(1))) << "before the first look";
+  one(grant(1), true);
+  const auto outcomes = add(grant(2));
+  ASSERT_TRUE(outcomes);
+  EXPECT_EQ(outcomes->at(0).state, State::open);
+  EXPECT_EQ(kernel_.state.interface.peers.size(), 2u);
+  EXPECT_EQ(events_.events.size(), 2u);
+  Grant taken = grant(3), same_key = grant(4), elsewhere = grant(5);
+  taken.address = grant(2).address;
+  same_key.wg_public_key = key(1).str();
+  elsewhere.gateway.name = "gw2";
+  for (const Grant& g : {taken, same_key, elsewhere}) {
+    const size_t before = kernel_.state.interface.peers.size();
+    EXPECT_FALSE(add(g));
+    EXPECT_EQ(kernel_.state.interface.peers.size(), before);
+    EXPECT_EQ(converge({{grant(1), true, {}}, {grant(2), true, {}}, {g, true, {}}})[2].state, State::refused);
+  }
+  kernel_.refuse_elements = true;
+  EXPECT_FALSE(add(grant(6)));
+  kernel_.refuse_elements = false;
+  EXPECT_FALSE(add(grant(6))) << "not before a look";
+}
+
 TEST_F(GatewayTest, EventsAreToldOnce) {
   for (int i = 0; i < 3; ++i) one(grant(1), true);
   for (int i = 0; i < 3; ++i) one(grant(1), false);

@@ -54,6 +54,22 @@ class FakeEnforcer final : public Enforcer {
     open = keep;
     return outcomes;
   }
+  void cut(const std::vector<const Grant*>& sessions) override {
+    for (const Grant* grant : sessions) {
+      cuts.insert(grant->session);
+      buried_at_cut |= std::filesystem::exists(tombstones + "/" + grant->session.str() + ".json");
+    }
+  }
+  std::optional<std::vector<Outcome>> add(const std::vector<Wanted>& fresh, WallTime) override {
+    if (!adds) return std::nullopt;
+    std::vector<Outcome> outcomes;
+    for (const Wanted& want : fresh) {
+      open.insert(want.grant.session);
+      added.insert(want.grant.session);
+      outcomes.push_back({.session = want.grant.session, .state = Outcome::State::open});
+    }
+    return outcomes;
+  }
   json::value evidence_of_absence(const SessionId& session) override {
     if (open.contains(session) || stuck.contains(session)) return nullptr;
     return kNothing;
@@ -64,6 +80,9 @@ class FakeEnforcer final : public Enforcer {
   std::map<SessionId, CloseReason> reasons;
   std::set<SessionId> stuck, refuses_admission, refuses_opening;
   int converges = 0;
+  std::set<SessionId> cuts, added;
+  std::string tombstones;  // their directory
+  bool buried_at_cut = false, adds = true;
 };
 
 class NodeTest : public ::testing::Test {
@@ -71,6 +90,7 @@ class NodeTest : public ::testing::Test {
   NodeTest() {
     char name[] = "/tmp/jitwg-node-XXXXXX";
     directory = ::mkdtemp(name);
+    enforcer.tombstones = directory + "/state/tombstones";
   }
   ~NodeTest() override {
     std::filesystem::permissions(directory, std::filesystem::perms::owner_all);

@@ -45,6 +45,48 @@ TEST_F(SessionBookTest, AGrantIsStoredOpenedAndConfirmed) {
   EXPECT_EQ(book->sessions()[0].grant, g);
 }
 
+TEST_F(SessionBookTest, WhatIsToCloseIsCutBeforeAnythingIsWritten) {
+  const Grant revoked = grant(), unnamed = grant(), stays = grant();
+  apply(snapshot({open(revoked), open(unnamed), open(stays)}));
+  book->apply(set({closed(revoked.session)}), clock.time);
+  EXPECT_EQ(enforcer.cuts, std::set{revoked.session});
+  EXPECT_TRUE(exists(tombstone_file(revoked.session)));
+  book->apply(snapshot({open(stays), closed(revoked.session)}), clock.time);
+  EXPECT_EQ(enforcer.cuts, (std::set{revoked.session, unnamed.session}));
+  EXPECT_FALSE(enforcer.buried_at_cut);
+}
+
+TEST_F(SessionBookTest, ANewSessionAloneIsAddedWithoutALookAtTheOthers) {
+  const Grant first = grant(), second = grant();
+  apply(snapshot({open(first)}));
+  const int looks = enforcer.converges;
+  book->apply(set({open(second)}), clock.time);
+  EXPECT_TRUE(book->open_fresh(clock.time));
+  EXPECT_EQ(enforcer.converges, looks);
+  EXPECT_EQ(enforcer.added, std::set{second.session});
+  EXPECT_EQ(owed(second.session), "open");
+  EXPECT_FALSE(book->converge(clock.time)) << "and the next whole look finds it so";
+}
+
+TEST_F(SessionBookTest, AWholeLookIsDueForAllElse) {
+  const Grant first = grant(), second = grant();
+  book->apply(snapshot({open(first)}), clock.time);
+  EXPECT_FALSE(book->open_fresh(clock.time)) << "nothing has been looked at yet";
+  book->converge(clock.time);
+  book->apply(set({closed(first.session)}), clock.time);
+  EXPECT_FALSE(book->open_fresh(clock.time)) << "a close needs evidence";
+  book->apply(set({open(second)}), clock.time);
+  EXPECT_FALSE(book->open_fresh(clock.time)) << "while one is closing";
+  EXPECT_FALSE(book->converge(clock.time));
+  EXPECT_EQ(owed(second.session), "open");
+  enforcer.adds = false;
+  book->apply(set({open(grant())}), clock.time);
+  EXPECT_FALSE(book->open_fresh(clock.time)) << "the enforcer could not";
+  enforcer.adds = true;
+  book->apply(set({open(grant())}), clock.time);
+  EXPECT_FALSE(book->open_fresh(clock.time)) << "it is left to do, until it is done";
+}
+
 TEST_F(SessionBookTest, ConfirmedOncePerSubscription) {
   const Grant g = grant();
   apply(snapshot({open(g)}));
