@@ -65,23 +65,24 @@ def read_until(terminal, wanted):
 @pytest.mark.parametrize(
     "host, addresses",
     [
-        ("person", {"192.0.2.20/24"}),
-        ("broker", {"192.0.2.5/24", "10.60.0.2/16"}),
-        ("gw", {"192.0.2.10/24", "10.60.0.1/16"}),
-        ("gw2", {"192.0.2.11/24", "10.60.0.3/16"}),
-        ("jump", {"10.60.0.5/16"}),
-        ("jump2", {"10.60.0.6/16"}),
-        ("db", {"10.60.10.20/16"}),
-        ("other", {"10.60.10.30/16"}),
+        ("person", {"192.0.2.20/24", "2001:db8:2::20/64"}),
+        ("broker", {"192.0.2.5/24", "2001:db8:2::5/64", "10.60.0.2/16", "fd00:60::2/64"}),
+        ("gw", {"192.0.2.10/24", "2001:db8:2::10/64", "10.60.0.1/16", "fd00:60::1/64"}),
+        ("gw2", {"192.0.2.11/24", "2001:db8:2::11/64", "10.60.0.3/16", "fd00:60::3/64"}),
+        ("jump", {"10.60.0.5/16", "fd00:60::5/64"}),
+        ("jump2", {"10.60.0.6/16", "fd00:60::6/64"}),
+        ("db", {"10.60.10.20/16", "fd00:60::10:20/64"}),
+        ("other", {"10.60.10.30/16", "fd00:60::10:30/64"}),
     ],
 )
 def test_every_host_has_its_fixed_addresses(bare_lab, host, addresses):
-    links = json.loads(bare_lab.exec(host, "ip", "-j", "-4", "address").stdout)
+    links = json.loads(bare_lab.exec(host, "ip", "-j", "address").stdout)
     found = {
         f"{a['local']}/{a['prefixlen']}"
         for link in links
         if link["ifname"] != "lo"
         for a in link["addr_info"]
+        if a["scope"] != "link"
     }
     assert found == addresses
 
@@ -89,7 +90,7 @@ def test_every_host_has_its_fixed_addresses(bare_lab, host, addresses):
 def test_person_reaches_broker_and_gateways_and_nothing_behind_them(bare_lab):
     for name in ("broker", "gw", "gw2"):
         bare_lab.exec("person", "ping", "-c1", "-W5", name, as_="alice")
-    for name in ("jump", "jump2", "db", "other", "10.60.0.1"):
+    for name in ("jump", "jump2", "db", "other", "10.60.0.1", "fd00:60::1", "fd00:60::10:20"):
         failed = bare_lab.exec("person", "ping", "-c1", "-W5", name, check=False)
         assert failed.returncode != 0
         assert "Network is unreachable" in failed.stderr
@@ -100,6 +101,7 @@ def test_management_hosts_reach_one_another(bare_lab):
     assert greeting(bare_lab, "gw", "db1.prod.example", 5433) == "hello from db:5433\n"
     assert greeting(bare_lab, "jump", "other", 8080) == "hello from other:8080\n"
     assert greeting(bare_lab, "db", "10.60.10.30", 5432) == "hello from other:5432\n"
+    assert greeting(bare_lab, "gw2", "fd00:60::10:20", 5432) == "hello from db:5432\n"
 
 
 def test_the_service_echoes_and_keeps_the_connection(bare_lab):
@@ -110,14 +112,20 @@ def test_the_service_echoes_and_keeps_the_connection(bare_lab):
             client.stdin.flush()
             assert client.stdout.readline() == line
         client.kill()
+    for address in ("10.60.10.20", "fd00:60::10:20"):
+        echoed = bare_lab.exec("jump", "nc", "-u", "-w", "1", address, "5433", input="over UDP\n").stdout
+        assert echoed == "over UDP\n"
 
 
 def test_only_gateways_forward_and_only_management_hosts_know_the_pools(bare_lab):
     for host in HOSTS:
-        forward = bare_lab.exec(host, "cat", "/proc/sys/net/ipv4/ip_forward").stdout.strip()
-        assert forward == ("1" if host in ("gw", "gw2") else "0")
-        for pool, gateway in (("10.90.0.0/16", "10.60.0.1"), ("10.91.0.0/16", "10.60.0.3")):
-            routes = bare_lab.exec(host, "ip", "route", "show", pool).stdout
+        both = ("/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding")
+        forward = bare_lab.exec(host, "cat", *both).stdout.split()
+        assert forward == ["1" if host in ("gw", "gw2") else "0"] * 2
+        for pool, gateway in (("10.90.0.0/16", "10.60.0.1"), ("10.91.0.0/16", "10.60.0.3"),
+                              ("fd00:90::/64", "fd00:60::1"), ("fd00:91::/64", "fd00:60::3")):  # fmt: skip
+            family = "-6" if ":" in pool else "-4"
+            routes = bare_lab.exec(host, "ip", family, "route", "show", pool).stdout
             assert (f"via {gateway}" in routes) == (host in ("jump", "jump2", "db", "other"))
 
 

@@ -20,7 +20,7 @@ def spare(lab, duration="10m"):
 def carried_by(lab, session):
     """(gateway, jump host, inner address)"""
     shown = show(lab, session)
-    (jump_host,), (address,) = shown["jump_hosts"], shown["address"]
+    (jump_host,), (address, _) = shown["jump_hosts"], shown["address"]  # the other is IPv6
     return shown["gateway"], jump_host, address
 
 

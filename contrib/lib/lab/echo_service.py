@@ -1,7 +1,7 @@
-"""The service in `db` and `other`: `echo_service.py NAME PORT…`.
+"""The service in `db` and `other`: `echo_service.py NAME PORT…`, on all addresses, IPv4 and IPv6.
 
-Greets with "hello from NAME:PORT", then echoes what it is sent and keeps the connection open.
-Runs inside a host as a program of its own, hence without the rest of the package.
+TCP greets with "hello from NAME:PORT", then echoes what it is sent and keeps the connection open.
+UDP echoes. Runs inside a host as a program of its own, hence without the rest of the package.
 """
 
 import os
@@ -17,11 +17,21 @@ def _notify_ready():
             notify.sendto(b"READY=1", path)
 
 
+def _datagrams(port):
+    made = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    made.bind(("::", port))
+    made.setblocking(False)
+    return made
+
+
 def main(name, *ports):
     selector = selectors.DefaultSelector()
-    for port in ports:
-        listener = socket.create_server(("", int(port)), backlog=128, reuse_port=False)
+    for port in map(int, ports):
+        every = ("::", port)
+        listener = socket.create_server(every, family=socket.AF_INET6, backlog=128, dualstack_ipv6=True)
         selector.register(listener, selectors.EVENT_READ, "listener")
+        selector.register(_datagrams(port), selectors.EVENT_READ, "datagrams")
     _notify_ready()
     while True:
         for key, _ in selector.select():
@@ -32,6 +42,8 @@ def main(name, *ports):
                     connection.settimeout(5)
                     selector.register(connection, selectors.EVENT_READ, "connection")
                     connection.sendall(f"hello from {name}:{port}\n".encode())
+                elif key.data == "datagrams":
+                    key.fileobj.sendto(*key.fileobj.recvfrom(65536))
                 elif data := key.fileobj.recv(65536):
                     key.fileobj.sendall(data)
                 else:

@@ -19,7 +19,9 @@ def render_policy(template, keys):
 
 def _conf(name, daemon, **keys):
     lines = [f"state-dir = /var/lib/jitwg/{daemon}", f"runtime-dir = {world.RUNTIME_DIR}"]
-    lines += [f"{key.replace('_', '-')} = {value}" for key, value in keys.items()]
+    for key, value in keys.items():
+        several = value if isinstance(value, tuple) else (value,)
+        lines += [f"{key.replace('_', '-')} = {each}" for each in several]
     write(f"/etc/jitwg/{name}.conf", "\n".join(lines) + "\n")
 
 

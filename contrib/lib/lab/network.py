@@ -99,12 +99,15 @@ def configure(host):
     for scope in ("all", "default"):
         _write_sysctl(f"ipv4/conf/{scope}/rp_filter", "2")
     _write_sysctl("ipv4/ping_group_range", "0 2147483647")
+    for scope in ("all", "default"):
+        _write_sysctl(f"ipv6/conf/{scope}/disable_ipv6", "0")
+        _write_sysctl(f"ipv6/conf/{scope}/forwarding", "1" if host.role == "gateway" else "0")
     lines = ["link set lo up"]
     for interface in host.interfaces:
-        lines += [
-            f"address add {interface.address} dev {interface.name}",
-            f"link set {interface.name} up",
-        ]
+        lines += [f"link set {interface.name} up"]
+        for address in interface.addresses:  # nobody else has it: not to be looked for first
+            nodad = " nodad" if ":" in address else ""
+            lines += [f"address add {address} dev {interface.name}{nodad}"]
     lines += [f"route add {destination} via {via}" for destination, via in host.routes]
     _ip(lines)
 

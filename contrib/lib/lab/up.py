@@ -23,6 +23,8 @@ _BOOT_WITHIN = 300  # seconds; of all hosts at once, on an emulated machine
 def _check_machine():
     if os.geteuid() != 0:
         raise LabError("needs root: it makes network namespaces")
+    if not os.path.isdir("/proc/sys/net/ipv6"):
+        raise LabError("needs IPv6: this machine's kernel was started without it")
     absent = [tool for tool in _TOOLS if not os.access(tool, os.X_OK)]
     if absent:
         raise LabError(f"not installed: {', '.join(absent)} (see contrib/lib/packages-lab)")

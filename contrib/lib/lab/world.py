@@ -16,7 +16,10 @@ RUNTIME_DIR = "/run/jitwg"
 CONTROL_SOCKET = "/run/lab/control.sock"  # the agent's, inside every host
 PATH = f"{BIN_DIR}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-POOLS = {"gw1": "10.90.0.0/16", "gw2": "10.91.0.0/16"}  # inner addresses, by gateway
+POOLS = {  # inner addresses, by gateway
+    "gw1": ("10.90.0.0/16", "fd00:90::/64"),
+    "gw2": ("10.91.0.0/16", "fd00:91::/64"),
+}
 SWITCHES = "switches"  # not a host: the network between them
 
 
@@ -24,7 +27,7 @@ SWITCHES = "switches"  # not a host: the network between them
 class Interface:
     name: str
     switch: str  # the bridge it is plugged into: "mgmt" or "internet"
-    address: str  # with prefix length
+    addresses: tuple  # with prefix length; IPv4 first
 
 
 @dataclass(frozen=True)
@@ -38,20 +41,28 @@ class Host:
     echo_ports: tuple = ()
 
     def address(self, switch):
-        """Without prefix length. KeyError if it is not plugged in there."""
-        return {i.switch: i.address.split("/")[0] for i in self.interfaces}[switch]
+        """IPv4, without prefix length. KeyError if it is not plugged in there."""
+        return {i.switch: i.addresses[0].split("/")[0] for i in self.interfaces}[switch]
 
 
 def _internet(address):
-    return Interface("net0", "internet", f"{address}/24")
+    """192.0.2.N, and with it 2001:db8:2::N."""
+    last = address.split(".")[3]
+    return Interface("net0", "internet", (f"{address}/24", f"2001:db8:2::{last}/64"))
 
 
 def _management(address):
-    return Interface("mgmt0", "mgmt", f"{address}/16")
+    """10.60.M.N, and with it fd00:60::M:N (the same digits)."""
+    segment, last = address.split(".")[2:]
+    return Interface("mgmt0", "mgmt", (f"{address}/16", f"fd00:60::{segment}:{last}/64"))
 
 
 # The way back to people: by the gateway whose pool it is.
-_TO_POOLS = ((POOLS["gw1"], "10.60.0.1"), (POOLS["gw2"], "10.60.0.3"))
+_TO_POOLS = tuple(
+    way
+    for gateway, vias in (("gw1", ("10.60.0.1", "fd00:60::1")), ("gw2", ("10.60.0.3", "fd00:60::3")))
+    for way in zip(POOLS[gateway], vias)
+)
 
 
 def _hosts():
@@ -101,7 +112,7 @@ def hosts_file(reader):
     own = {interface.switch for interface in HOSTS[reader].interfaces}
     for host in HOSTS.values():
         reachable = [i for i in host.interfaces if i.switch in own] or host.interfaces
-        address = reachable[0].address.split("/")[0]
+        address = reachable[0].addresses[0].split("/")[0]
         node = (host.node,) if host.node else ()
         lines.append(" ".join((address, host.name, *node, *host.aliases)))
     return "\n".join(lines) + "\n"
