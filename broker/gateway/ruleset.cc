@@ -32,12 +32,14 @@ add set inet jitwg direct6 { type ipv6_addr . ipv6_addr . inet_proto . inet_serv
 
 add chain inet jitwg forward { type filter hook forward priority filter - 10; policy accept; }
 add chain inet jitwg input { type filter hook input priority filter - 10; policy accept; }
+add chain inet jitwg output { type filter hook output priority filter - 10; policy accept; }
 add chain inet jitwg postrouting { type nat hook postrouting priority srcnat - 10; policy accept; }
 add chain inet jitwg from_tunnel
 add chain inet jitwg to_tunnel
 add chain inet jitwg errors
 flush chain inet jitwg forward
 flush chain inet jitwg input
+flush chain inet jitwg output
 flush chain inet jitwg postrouting
 flush chain inet jitwg from_tunnel
 flush chain inet jitwg to_tunnel
@@ -45,6 +47,10 @@ flush chain inet jitwg errors
 
 # No service of the gateway itself.
 add rule inet jitwg input iifname "@IF@" counter drop
+# Nor does it say anything itself: a router answers some packets before `forward` sees them (hop limit, no route,
+# redirects between two people), and would tell its own addresses. Errors about live flows are needed (path MTU).
+add rule inet jitwg output oifname "@IF@" ct state related jump errors
+add rule inet jitwg output oifname "@IF@" counter drop
 # Never from one person to another.
 add rule inet jitwg forward iifname "@IF@" oifname "@IF@" counter drop
 add rule inet jitwg forward iifname "@IF@" goto from_tunnel
