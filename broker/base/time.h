@@ -21,11 +21,20 @@ struct BootClock {
 };
 using BootTime = BootClock::time_point;
 
+// Both clocks, read together. Anybody may set the one; nobody sets the other.
+struct Instant {
+  std::chrono::sys_time<std::chrono::milliseconds> wall;
+  BootTime boot;
+  WallTime second() const { return std::chrono::floor<Seconds>(wall); }
+  bool operator==(const Instant&) const = default;
+};
+
 // Where `now` comes from. Read once per request or tick and passed in as a value.
 class Clock {
  public:
   virtual ~Clock() = default;
-  virtual WallTime now() const = 0;
+  virtual Instant instant() const = 0;
+  WallTime now() const { return instant().second(); }  // rounded down
 };
 
 // "2026-03-02T10:00:00Z", RFC 3339, exactly that shape: other zones and fractions are bad_time.

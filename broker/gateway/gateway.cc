@@ -21,6 +21,12 @@ std::string source_of(const Element& element) {
 
 std::string bytes_of(const IpAddress& address) { return netfilter::Key().address(address).bytes(); }
 
+// A node whose clock is behind still gives no more than the session's own length.
+Millis remaining(const node::Wanted& want, const Instant& now) {
+  const Grant& grant = want.grant;
+  return std::min<Millis>({grant.not_after - now.wall, grant.not_after - grant.not_before, want.ends - now.boot});
+}
+
 boost::json::value no_trace() { return {{"peer", false}, {"elements", 0}, {"flows", 0}}; }
 
 }  // namespace
@@ -45,15 +51,6 @@ Result<void> Gateway::admit(const Grant& grant) {
   return check_grant(grant, settings_.node, settings_.own_key, settings_.pools);
 }
 
-Millis Gateway::remaining(const Grant& grant, const Instant& instant) {
-  // A node whose clock is behind still gives no more than the session's own length.
-  const Millis left =
-      std::min<Millis>(grant.not_after - instant.wall, grant.not_after - grant.not_before);
-  BootTime& end = ends_.try_emplace(grant.session, instant.boot + left).first->second;
-  end = std::min(end, instant.boot + left);
-  return end - instant.boot;
-}
-
 std::vector<Outcome> Gateway::converge(const std::vector<node::Wanted>& wanted, WallTime) {
   const Instant instant = clock_();
   Work work{wanted, {}, {}, {}, {}, {}, {}, {}};
@@ -67,7 +64,7 @@ std::vector<Outcome> Gateway::converge(const std::vector<node::Wanted>& wanted, 
       outcome.refusal = admitted.error().code;
     }
     const bool open = want.open && admitted;
-    auto tunnel = make_tunnel(want.grant, open ? remaining(want.grant, instant) : Millis(0));
+    auto tunnel = make_tunnel(want.grant, open ? remaining(want, instant) : Millis(0));
     if (tunnel) {
       work.tunnels.push_back(std::move(*tunnel));
       work.places.push_back(work.outcomes.size());
@@ -77,7 +74,6 @@ std::vector<Outcome> Gateway::converge(const std::vector<node::Wanted>& wanted, 
     }
     work.outcomes.push_back(std::move(outcome));
   }
-  std::erase_if(ends_, [&](const auto& entry) { return !named.contains(entry.first); });
   std::erase_if(open_, [&](const SessionId& id) { return !named.contains(id); });
 
   if (const auto settled = settle(work); !settled) {
@@ -168,7 +164,7 @@ std::optional<std::vector<Outcome>> Gateway::add(const std::vector<node::Wanted>
   for (const node::Wanted& want : fresh) {
     // Why one may not be, plan() says.
     if (!admit(want.grant)) return std::nullopt;
-    auto tunnel = make_tunnel(want.grant, remaining(want.grant, instant));
+    auto tunnel = make_tunnel(want.grant, remaining(want, instant));
     if (!tunnel || !tunnel->open || !peers_.insert(tunnel->key).second) return std::nullopt;
     for (const Prefix& address : tunnel->addresses)
       if (!live_.insert(address.address).second) return std::nullopt;
@@ -226,7 +222,7 @@ void Gateway::judge(Work& work) {
         outcome.state = Outcome::State::open;
       continue;
     }
-    if (work.wanted[work.places[i]].open) continue;  // over by the boot clock alone
+    if (work.wanted[work.places[i]].open) continue;  // over since the book looked at its clocks
     bool gone = !peers.contains(tunnel.key) && !comments.contains(session);
     for (const Prefix& address : tunnel.addresses) {
       const std::string source = bytes_of(address.address);

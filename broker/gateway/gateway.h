@@ -2,8 +2,7 @@
 // back.
 //
 // Access ends in the kernel by element timeouts, set from a millisecond clock so that the end is
-// not_after to within a second. A session also ends once its time has passed by the boot clock,
-// should somebody set the wall clock back.
+// not_after to within a second, or the end by the boot clock should somebody set the wall clock back.
 #pragma once
 
 #include <chrono>
@@ -20,11 +19,6 @@
 #include "broker/node/agent.h"
 
 namespace jitwg::gateway {
-
-struct Instant {
-  std::chrono::sys_time<Millis> wall;
-  BootTime boot;
-};
 
 class Gateway final : public node::Enforcer {
  public:
@@ -44,7 +38,7 @@ class Gateway final : public node::Enforcer {
   Result<void> admit(const Grant& grant) override;
   // open: peer and every element read back. closed: no peer, no element, no conntrack entry.
   // refused: by admit(), or address_taken. unfinished: the kernel refused something (logged), or
-  // the end has come by the boot clock alone.
+  // the end has come meanwhile.
   std::vector<node::Outcome> converge(const std::vector<node::Wanted>& wanted,
                                       WallTime now) override;
   // Of sessions that are open here: only then are the elements theirs. One transaction.
@@ -56,7 +50,6 @@ class Gateway final : public node::Enforcer {
 
  private:
   struct Work;  // one converge
-  Millis remaining(const Grant& grant, const Instant& instant);
   Result<void> settle(Work& work);
   Result<void> carry_out(const Plan& plan);
   void remove_elements(std::span<const Element> elements);
@@ -67,8 +60,6 @@ class Gateway final : public node::Enforcer {
   Kernel& kernel_;
   EventSink& events_;
   std::function<Instant()> clock_;
-  std::map<SessionId, BootTime>
-      ends_;                  // by the boot clock, from when a session was first seen open
   std::set<IpAddress> live_;  // addresses of open sessions, as of the last converge
   std::set<wireguard::PublicKey> peers_;  // anybody's, likewise
   bool settled_ = false;                  // that left nothing undone, and nothing was cut since

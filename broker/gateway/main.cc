@@ -105,10 +105,6 @@ Result<InterfaceSettings> read_interface_settings(const Config& config) {
   return settings;
 }
 
-Instant instant_now() {
-  return {std::chrono::floor<Millis>(std::chrono::system_clock::now()), boot_now()};
-}
-
 Result<void> serve(const Config& config) {
   JITWG_ASSIGN(const Identity identity, load_identity(config));
   JITWG_ASSIGN(ssh::PrivateKey node_key, load_node_key(config.get("node-key")));
@@ -120,7 +116,7 @@ Result<void> serve(const Config& config) {
   JournalSink journal;
   const SystemClock clock;
   Gateway gateway({identity.node, kernel->public_key(), settings.pools}, *kernel, journal,
-                  instant_now);
+                  [&clock] { return clock.instant(); });
   boost::asio::io_context io;
   node::Agent agent(
       io,

@@ -8,20 +8,17 @@
 #include <optional>
 
 #include "broker/base/encoding.h"
-#include "broker/base/limits.h"
+#include "broker/node/grant_store.h"
 #include "broker/os/file.h"
 #include "broker/os/service.h"
-#include "ssh-ca/format/document.h"
 
 namespace jitwg::gateway {
 namespace {
 
 Result<Grant> load_grant(const std::string& path, const ssh::CaKeys& ca,
                          const std::string& realm) {
-  JITWG_ASSIGN(const std::string text, read_trusted_file(path, limits::kHttpBodyBytes));
-  JITWG_ASSIGN(const json::value value, parse_json(text, limits::kHttpBodyBytes));
-  JITWG_ASSIGN(const ssh::SignedDocument document, parse_document(value, "grant"));
-  return verify_grant(document, ca, realm);
+  JITWG_ASSIGN(const node::StoredGrant stored, node::read_grant(path));
+  return verify_grant(stored.document, ca, realm);
 }
 
 std::map<std::string, const Grant*> by_key(const std::vector<Grant>& grants) {

@@ -87,9 +87,12 @@ struct Agent::Impl : std::enable_shared_from_this<Impl> {
 };
 
 Result<void> Agent::Impl::start() {
+  if (config.boot_id.empty()) {
+    JITWG_ASSIGN(config.boot_id, read_boot_id());
+  }
   JITWG_ASSIGN(GrantStore store, GrantStore::open(config.state_dir));
   book.emplace(config, std::move(store), enforcer, is_mine);
-  JITWG_TRY(book->load(clock.now()));
+  JITWG_TRY(book->load(clock.instant()));
   converge();
   spawn(converge_loop());
   spawn(subscribe_loop());
@@ -112,7 +115,7 @@ void Agent::Impl::stop() {
 }
 
 void Agent::Impl::converge() {
-  const bool unfinished = book->converge(clock.now());
+  const bool unfinished = book->converge(clock.instant());
   if (unfinished)
     retry = retry.count() == 0 ? config.timings.retry_first
                                : std::min(retry * 2, config.timings.retry_most);
@@ -122,22 +125,20 @@ void Agent::Impl::converge() {
   ring_for_reports();
 }
 
-// The wall clock has whole seconds, rounded down: in a session's last second it is asked often, so
-// that the end is not late by one.
+// Anybody may set the wall clock at any time: it is looked at every second, and in a session's last
+// one more often.
 milliseconds Agent::Impl::until_next_converge() const {
-  constexpr milliseconds kLastSecond(50);
+  constexpr milliseconds kLook(1000), kLastSecond(50);
   using std::chrono::duration_cast;
   auto wait = duration_cast<milliseconds>(next_converge - SteadyClock::now());
-  if (const auto end = book->next_end()) {
-    const milliseconds left = *end - clock.now();
-    wait = std::min(wait, std::max<milliseconds>(left - Seconds(1), kLastSecond));
-  }
+  if (const auto left = book->next_change(clock.instant()))
+    wait = std::min({wait, kLook, std::max(*left - kLook, kLastSecond)});
   return std::max(wait, milliseconds(0));
 }
 
 bool Agent::Impl::converge_is_due() const {
-  const auto end = book->next_end();
-  return SteadyClock::now() >= next_converge || (end && *end <= clock.now());
+  const auto left = book->next_change(clock.instant());
+  return SteadyClock::now() >= next_converge || (left && *left <= milliseconds(0));
 }
 
 asio::awaitable<void> Agent::Impl::converge_loop() {
@@ -217,7 +218,7 @@ asio::awaitable<std::optional<Error>> Agent::Impl::follow_stream(Backoff& backof
 void Agent::Impl::take(const Update& update) {
   heard = boot_now();
   revision = update.revision;
-  const WallTime now = clock.now();
+  const Instant now = clock.instant();
   book->apply(update, now);
   if (update.kind != Update::Kind::heartbeat) {
     if (!book->open_fresh(now)) converge_asked = true;

@@ -1,7 +1,8 @@
 // What gateway and jump host share: the subscription to the broker, verified grants and tombstones on disk, and
 // reports. A node acts only on grants that the CA signed; the broker can only hand them over, or close.
 //
-// Works without a broker: started alone, it serves exactly the stored live grants and ends each at not_after.
+// Works without a broker: started alone, it serves exactly the stored live grants and ends each at not_after, or at its
+// end by the boot clock (clock_mark.h), whichever comes first.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -26,6 +27,7 @@ struct Wanted {
   Grant grant;        // verified, names this node
   bool open = false;  // false: must be gone, for `reason`
   CloseReason reason = CloseReason::expired;
+  BootTime ends = BootTime::max();  // by the boot clock; not_after ends it too, whichever comes first
 };
 
 struct Outcome {
@@ -75,8 +77,9 @@ struct AgentConfig {
   std::string node;       // this node's name in policy
   std::string realm;
   ssh::CaKeys ca;
-  std::string state_dir;  // grants/ID.json, tombstones/ID.json
+  std::string state_dir;  // grants/ID.json, tombstones/ID.json, boot.json
   AgentTimings timings = {};
+  std::string boot_id = {};  // empty: the kernel's
 };
 
 class Agent {

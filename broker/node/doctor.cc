@@ -5,11 +5,11 @@
 
 #include "broker/base/limits.h"
 #include "broker/doctor/realm.h"
+#include "broker/node/grant_store.h"
 #include "broker/os/clock.h"
 #include "broker/os/file.h"
 #include "broker/session/grant.h"
 #include "broker/transport/client.h"
-#include "ssh-ca/format/document.h"
 #include "ssh-ca/format/private_key.h"
 
 namespace jitwg::node {
@@ -70,10 +70,8 @@ Finding check_node(const Config& config, const std::string& unit, const Key& key
 
 Result<void> verify_file(const std::string& path, const ssh::CaKeys& ca,
                          const std::string& realm) {
-  JITWG_ASSIGN(const std::string text, read_file(path, limits::kHttpBodyBytes));
-  JITWG_ASSIGN(const json::value value, parse_json(text, limits::kHttpBodyBytes));
-  JITWG_ASSIGN(const ssh::SignedDocument document, parse_document(value, "grant"));
-  JITWG_TRY(verify_grant(document, ca, realm));
+  JITWG_ASSIGN(const StoredGrant stored, read_grant(path));
+  JITWG_TRY(verify_grant(stored.document, ca, realm));
   return {};
 }
 

@@ -24,9 +24,26 @@ Result<json::value> read_json(const std::string& path) {
   return parse_json(text, kMaxFileBytes);
 }
 
-Result<ssh::SignedDocument> read_grant(const std::string& path) {
+json::object render_mark(const ClockMark& mark) {
+  return {{"boot_id", mark.boot_id},
+          {"boot_ms", mark.at.boot.time_since_epoch().count()},
+          {"wall_ms", mark.at.wall.time_since_epoch().count()}};
+}
+
+Result<ClockMark> parse_mark(const json::value& value) {
+  JsonObject reader(value, "clocks");
+  const std::string boot_id = reader.string("boot_id");
+  const int64_t boot = reader.integer("boot_ms"), wall = reader.integer("wall_ms");
+  JITWG_TRY(reader.finish());
+  constexpr int64_t kMost = int64_t{1} << 53;  // no arithmetic with them overflows
+  if (boot < 0 || boot > kMost || wall < 0 || wall > kMost) return fail(Code::bad_value, "clocks: no such time");
+  using std::chrono::milliseconds;
+  return ClockMark{boot_id, {std::chrono::sys_time<milliseconds>(milliseconds(wall)), BootTime(milliseconds(boot))}};
+}
+
+Result<ClockMark> read_mark(const std::string& path) {
   JITWG_ASSIGN(const json::value value, read_json(path));
-  return parse_document(value, "grant");
+  return parse_mark(value);
 }
 
 Result<Tombstone> read_tombstone(const std::string& path, const SessionId& session) {
@@ -56,6 +73,19 @@ Result<void> each_file(const std::string& directory,
 
 }  // namespace
 
+Result<StoredGrant> read_grant(const std::string& path) {
+  JITWG_ASSIGN(json::value value, read_json(path));
+  StoredGrant grant;
+  if (json::object* object = value.if_object()) {
+    if (const json::value* taken = object->if_contains("taken")) {
+      JITWG_ASSIGN(grant.taken, parse_mark(*taken));
+      object->erase("taken");
+    }
+  }
+  JITWG_ASSIGN(grant.document, parse_document(value, "grant"));
+  return grant;
+}
+
 std::string render_tombstone(const Tombstone& tombstone) {
   return render_json(json::object{{"session", tombstone.session.str()},
                                   {"not_after", render_time(tombstone.not_after)},
@@ -82,7 +112,7 @@ Result<Tombstone> parse_tombstone(std::string_view text) {
 }
 
 GrantStore::GrantStore(const std::string& state_dir)
-    : grants_(state_dir + "/grants"), tombstones_(state_dir + "/tombstones") {}
+    : grants_(state_dir + "/grants"), tombstones_(state_dir + "/tombstones"), boot_(state_dir + "/boot.json") {}
 
 Result<GrantStore> GrantStore::open(const std::string& state_dir) {
   GrantStore store(state_dir);
@@ -94,11 +124,11 @@ Result<GrantStore> GrantStore::open(const std::string& state_dir) {
 Result<GrantStore::Contents> GrantStore::load() const {
   Contents contents;
   JITWG_TRY(each_file(grants_, [&](const SessionId& session, const std::string& path) {
-    if (auto document = read_grant(path))
-      contents.grants.push_back({session, std::move(*document)});
+    if (auto grant = read_grant(path))
+      contents.grants.emplace(session, std::move(*grant));
     else
       log(Level::error, "stored grant " + path + " is damaged, ignoring: " +
-                            document.error().render() + " session=" + session.str());
+                            grant.error().render() + " session=" + session.str());
   }));
   JITWG_TRY(each_file(tombstones_, [&](const SessionId& session, const std::string& path) {
     if (auto tombstone = read_tombstone(path, session)) {
@@ -112,9 +142,18 @@ Result<GrantStore::Contents> GrantStore::load() const {
   return contents;
 }
 
-Result<void> GrantStore::store_grant(const SessionId& session,
-                                     const ssh::SignedDocument& document) const {
-  return write_file(path_of(grants_, session), render_json(render_document(document)), kFileMode);
+ClockMark GrantStore::first_mark(const ClockMark& now) const {
+  const auto known = read_mark(boot_);
+  if (known && known->boot_id == now.boot_id && known->at.boot <= now.at.boot) return *known;
+  if (const auto written = write_file(boot_, render_json(render_mark(now)), kFileMode); !written)
+    log(Level::error, "a clock set back will not be noticed after a restart: " + written.error().render());
+  return now;
+}
+
+Result<void> GrantStore::store_grant(const SessionId& session, const StoredGrant& grant) const {
+  json::value value = render_document(grant.document);
+  if (grant.taken) value.as_object()["taken"] = render_mark(*grant.taken);
+  return write_file(path_of(grants_, session), render_json(value), kFileMode);
 }
 
 Result<void> GrantStore::remove_grant(const SessionId& session) const {

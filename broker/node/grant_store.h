@@ -1,14 +1,18 @@
 // A node's memory on disk: grants it holds and sessions it has closed, so that it serves without a
-// broker and never admits a closed session again. `<dir>/grants/ID.json` is the signed document,
-// `<dir>/tombstones/ID.json` a Tombstone. Each file is whole or absent (broker/os/file.h).
+// broker and never admits a closed session again. `<dir>/grants/ID.json` is the signed document and
+// when it was taken, `<dir>/tombstones/ID.json` a Tombstone, `<dir>/boot.json` the clocks at the first
+// start in this boot. Each file is whole or absent (broker/os/file.h).
 #pragma once
 
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "broker/base/json.h"
 #include "broker/base/session_id.h"
 #include "broker/base/time.h"
+#include "broker/node/clock_mark.h"
 #include "broker/session/state.h"
 #include "ssh-ca/format/sshsig.h"
 
@@ -28,17 +32,20 @@ struct Tombstone {
 std::string render_tombstone(const Tombstone& tombstone);
 Result<Tombstone> parse_tombstone(std::string_view text);
 
+// A file in `<dir>/grants`: the signed document, with one more key.
+struct StoredGrant {
+  ssh::SignedDocument document;            // not verified yet
+  std::optional<ClockMark> taken = {};  // unset: by a version that did not say
+};
+Result<StoredGrant> read_grant(const std::string& path);
+
 class GrantStore {
  public:
   // Makes the directories, 0700.
   static Result<GrantStore> open(const std::string& state_dir);
 
-  struct StoredGrant {
-    SessionId session;  // as the file is named; the document is not verified yet
-    ssh::SignedDocument document;
-  };
   struct Contents {
-    std::vector<StoredGrant> grants;
+    std::map<SessionId, StoredGrant> grants;  // as the files are named
     std::vector<Tombstone> tombstones;
     // Sessions whose tombstone is there and cannot be read: closed, that much is certain.
     std::vector<SessionId> damaged_tombstones;
@@ -46,7 +53,10 @@ class GrantStore {
   // A damaged file costs itself only, with a loud log line each.
   Result<Contents> load() const;
 
-  Result<void> store_grant(const SessionId& session, const ssh::SignedDocument& document) const;
+  // What the clocks said at the first start in this boot: `now` when this is it.
+  ClockMark first_mark(const ClockMark& now) const;
+
+  Result<void> store_grant(const SessionId& session, const StoredGrant& grant) const;
   Result<void> remove_grant(const SessionId& session) const;
   Result<void> store_tombstone(const Tombstone& tombstone) const;
   Result<void> remove_tombstone(const SessionId& session) const;
@@ -55,6 +65,7 @@ class GrantStore {
   explicit GrantStore(const std::string& state_dir);
   std::string grants_;
   std::string tombstones_;
+  std::string boot_;
 };
 
 }  // namespace jitwg::node

@@ -9,6 +9,8 @@
 namespace jitwg::node {
 namespace {
 
+using Millis = BootClock::duration;
+
 void complain(const std::string& what, const SessionId& session, const Error& error) {
   log(Level::error, what + ": " + error.render() + " session=" + session.str());
 }
@@ -21,18 +23,31 @@ SessionBook::SessionBook(AgentConfig config, GrantStore store, Enforcer& enforce
       enforcer_(enforcer),
       is_mine_(std::move(is_mine)) {}
 
-Result<void> SessionBook::load(WallTime now) {
+// A session that was taken in its time stays in it, whatever the wall clock is set to.
+Millis SessionBook::to_begin(const Held& held, const Instant& now) {
+  return held.wanted.grant.not_before - limits::kNodeClockSkew - std::max(now.wall, held.taken.wall_at(now.boot));
+}
+
+Millis SessionBook::to_end(const Held& held, const Instant& now) {
+  return std::min<Millis>(held.wanted.grant.not_after - now.wall, held.wanted.ends - now.boot);
+}
+
+Result<void> SessionBook::load(const Instant& now) {
   JITWG_ASSIGN(const GrantStore::Contents contents, store_.load());
-  for (const GrantStore::StoredGrant& stored : contents.grants) {
+  const ClockMark first = store_.first_mark({config_.boot_id, now});
+  for (const auto& [session, stored] : contents.grants) {
     Result<Grant> grant = verify_grant(stored.document, config_.ca, config_.realm);
-    if (grant && grant->session != stored.session)
+    if (grant && grant->session != session)
       grant = fail(Code::corrupt, "it is for session " + grant->session.str());
     if (grant && !is_mine_(*grant, config_.node))
       grant = fail(Code::wrong_node, "it does not name " + config_.node);
-    if (grant)
-      held_.emplace(stored.session, Held{{std::move(*grant), true, CloseReason::expired}});
-    else
-      complain("stored grant refused, ignoring", stored.session, grant.error());
+    if (!grant) {
+      complain("stored grant refused, ignoring", session, grant.error());
+      continue;
+    }
+    const auto& taken = stored.taken;
+    const bool here = taken && taken->boot_id == config_.boot_id && taken->at.boot <= now.boot;
+    hold(std::move(*grant), here ? *taken : first);
   }
   for (const Tombstone& tombstone : contents.tombstones) {
     tombstones_.emplace(tombstone.session, tombstone);
@@ -55,10 +70,16 @@ Result<void> SessionBook::load(WallTime now) {
       begin_close(session, CloseReason::failed);
     } else {
       // Its evidence is gone with it: to be read back anew.
-      bury({.session = session, .not_after = now + limits::kUnknownEnd});
+      bury({.session = session, .not_after = now.second() + limits::kUnknownEnd});
     }
   }
   return {};
+}
+
+SessionBook::Held& SessionBook::hold(Grant grant, const ClockMark& taken) {
+  const SessionId session = grant.session;
+  const BootTime ends = taken.end_of(grant);
+  return held_.emplace(session, Held{{std::move(grant), true, CloseReason::expired, ends}, taken}).first->second;
 }
 
 // Everything but the enforcer's say and the disk.
@@ -81,9 +102,9 @@ Result<Grant> SessionBook::judge(const ssh::SignedDocument& document, WallTime n
   return grant;
 }
 
-Result<SessionId> SessionBook::admit(const ssh::SignedDocument& document, WallTime now,
+Result<SessionId> SessionBook::admit(const ssh::SignedDocument& document, const Instant& now,
                                      const std::optional<SessionId>& announced) {
-  JITWG_ASSIGN(Grant grant, judge(document, now));
+  JITWG_ASSIGN(Grant grant, judge(document, now.second()));
   const SessionId session = grant.session;
   if (announced && *announced != session)
     return fail(Code::bad_value, "the grant is for session " + session.str());
@@ -92,8 +113,9 @@ Result<SessionId> SessionBook::admit(const ssh::SignedDocument& document, WallTi
     return fail(Code::too_many_requests, "this node holds as many sessions as it can serve");
   JITWG_TRY(enforcer_.admit(grant));
   // On disk first: what is open must be known after a crash.
-  JITWG_TRY(store_.store_grant(session, document));
-  held_.emplace(session, Held{{std::move(grant), true, CloseReason::expired}});
+  const ClockMark taken{config_.boot_id, now};
+  JITWG_TRY(store_.store_grant(session, {document, taken}));
+  hold(std::move(grant), taken);
   fresh_.push_back(session);
   return session;
 }
@@ -116,16 +138,18 @@ void SessionBook::cut(const Update& update) {
   if (!ending.empty()) enforcer_.cut(ending);
 }
 
-void SessionBook::apply(const Update& update, WallTime now) {
+void SessionBook::apply(const Update& update, const Instant& now) {
   cut(update);
-  judge_clock(update.now, now);
+  judge_clock(update.now, now.second());
   if (update.kind == Update::Kind::snapshot) close_unnamed(update);
   for (const Entry& entry : update.entries) {
     if (entry.grant)
       apply_open(entry, now);
     else
-      apply_closed(entry, now);
+      apply_closed(entry, now.second());
   }
+  // By both clocks: a step of this one opens no way back.
+  forget_old(std::min(update.now, now.second()));
 }
 
 void SessionBook::judge_clock(WallTime at_broker, WallTime now) {
@@ -144,7 +168,7 @@ void SessionBook::judge_clock(WallTime at_broker, WallTime now) {
     log(Level::notice, "clocks agree again");
 }
 
-void SessionBook::apply_open(const Entry& entry, WallTime now) {
+void SessionBook::apply_open(const Entry& entry, const Instant& now) {
   if (const auto held = held_.find(entry.session); held != held_.end()) {
     held->second.announce = true;
     quiet_ = false;
@@ -224,31 +248,37 @@ void SessionBook::bury(Tombstone tombstone) {
   }
 }
 
-bool SessionBook::converge(WallTime now) {
+bool SessionBook::converge(const Instant& now) {
   for (auto& [session, held] : held_) {
     held.settled = false;
-    if (held.wanted.open && held.wanted.grant.not_after <= now)
-      begin_close(session, CloseReason::expired);
+    if (!held.wanted.open) continue;
+    if (to_end(held, now) <= Millis(0)) begin_close(session, CloseReason::expired);
+    const bool early = held.wanted.open && to_begin(held, now) > Millis(0);
+    if (early && !held.early)
+      log(Level::error, "a stored session begins " + render_time(held.wanted.grant.not_before) + ", but it is only " +
+                            render_time(now.second()) + " here; it waits until the clock is right session=" +
+                            session.str());
+    held.early = early;
   }
   bool again = false;
-  for (const Outcome& outcome : enforcer_.converge(sessions(), now))
+  for (const Outcome& outcome : enforcer_.converge(sessions(), now.second()))
     again |= take_outcome(outcome, now);
   prove_absences();
-  forget_old(now);
-  for (const auto& [session, held] : held_) again |= !held.settled;
+  bury_again();
+  for (const auto& [session, held] : held_) again |= !held.settled && !held.early;
   for (const auto& [session, tombstone] : tombstones_) again |= tombstone.evidence.is_null();
   fresh_.clear();
   quiet_ = !again;
   return again;
 }
 
-bool SessionBook::open_fresh(WallTime now) {
+bool SessionBook::open_fresh(const Instant& now) {
   if (!quiet_) return false;
   std::vector<Wanted> fresh;
   for (const SessionId& session : std::exchange(fresh_, {}))
     fresh.push_back(held_.at(session).wanted);
   if (fresh.empty()) return true;
-  const auto outcomes = enforcer_.add(fresh, now);
+  const auto outcomes = enforcer_.add(fresh, now.second());
   quiet_ = outcomes.has_value();
   for (const Outcome& outcome : outcomes.value_or(std::vector<Outcome>()))
     if (take_outcome(outcome, now)) quiet_ = false;
@@ -256,7 +286,7 @@ bool SessionBook::open_fresh(WallTime now) {
 }
 
 // True: the machine is to be brought in line once more.
-bool SessionBook::take_outcome(const Outcome& outcome, WallTime now) {
+bool SessionBook::take_outcome(const Outcome& outcome, const Instant& now) {
   const auto found = held_.find(outcome.session);
   if (found == held_.end()) return false;
   Held& held = found->second;
@@ -269,7 +299,7 @@ bool SessionBook::take_outcome(const Outcome& outcome, WallTime now) {
     case Outcome::State::closed:
       if (!outcome.evidence.is_object()) return true;
       begin_close(outcome.session,
-                  held.wanted.grant.not_after <= now ? CloseReason::expired : CloseReason::failed);
+                  to_end(held, now) <= Millis(0) ? CloseReason::expired : CloseReason::failed);
       finish_close(outcome.session, outcome.evidence);
       return false;
     case Outcome::State::refused:
@@ -296,8 +326,11 @@ void SessionBook::prove_absences() {
   }
 }
 
-void SessionBook::forget_old(WallTime now) {
+void SessionBook::bury_again() {
   for (const SessionId& session : std::set<SessionId>(unburied_)) bury(tombstones_.at(session));
+}
+
+void SessionBook::forget_old(WallTime now) {
   for (auto it = tombstones_.begin(); it != tombstones_.end();) {
     const Tombstone& tombstone = it->second;
     const bool old =
@@ -314,15 +347,16 @@ void SessionBook::forget_old(WallTime now) {
 
 std::vector<Wanted> SessionBook::sessions() const {
   std::vector<Wanted> wanted;
-  for (const auto& [session, held] : held_) wanted.push_back(held.wanted);
+  for (const auto& [session, held] : held_)
+    if (!held.early) wanted.push_back(held.wanted);
   return wanted;
 }
 
-std::optional<WallTime> SessionBook::next_end() const {
-  std::optional<WallTime> next;
+std::optional<Millis> SessionBook::next_change(const Instant& now) const {
+  std::optional<Millis> next;
   for (const auto& [session, held] : held_)
     if (held.wanted.open)
-      next = std::min(next.value_or(WallTime::max()), held.wanted.grant.not_after);
+      next = std::min({next.value_or(Millis::max()), to_end(held, now), held.early ? to_begin(held, now) : Millis::max()});
   return next;
 }
 

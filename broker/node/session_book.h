@@ -32,24 +32,26 @@ class SessionBook {
   SessionBook(AgentConfig config, GrantStore store, Enforcer& enforcer, IsMine is_mine);
 
   // What the disk remembers; each grant is verified again.
-  Result<void> load(WallTime now);
+  Result<void> load(const Instant& now);
   // What the broker wants, its refusals becoming reports. What is to be closed is cut first of all.
-  void apply(const Update& update, WallTime now);
+  void apply(const Update& update, const Instant& now);
   // After apply(): opens what it took in, if that is all there is to do. False: converge().
-  bool open_fresh(WallTime now);
+  bool open_fresh(const Instant& now);
   // Takes one grant, whoever brings it: verified, ours, in its time, not closed before, admitted by
   // the enforcer, stored. One that is held already is fine. `announced`: the session it must be
   // for.
-  Result<SessionId> admit(const ssh::SignedDocument& document, WallTime now,
+  Result<SessionId> admit(const ssh::SignedDocument& document, const Instant& now,
                           const std::optional<SessionId>& announced = std::nullopt);
   // Ends what has expired, brings the machine to what is wanted, and books the outcomes. True:
   // something is unfinished, ask again soon.
-  bool converge(WallTime now);
+  bool converge(const Instant& now);
 
   // By the broker's last word, this node's clock or the broker's is wrong: no new sessions.
   bool clock_is_off() const { return clock_is_off_.has_value(); }
   std::vector<Wanted> sessions() const;
-  std::optional<WallTime> next_end() const;  // of the open ones
+  // Until the next of the open ones ends, by whichever clock comes first, or one that waits for the
+  // wall clock begins.
+  std::optional<BootClock::duration> next_change(const Instant& now) const;
 
   const std::map<SessionId, OwedReport>& owed() const { return owed_; }
   uint64_t last_owed() const { return last_number_; }  // grows with every new finding
@@ -61,21 +63,27 @@ class SessionBook {
  private:
   struct Held {
     Wanted wanted;
+    ClockMark taken;        // here, or first seen in this boot
+    bool early = false;     // before its begin: the wall clock is wrong, and it waits for the right one
     bool announce = false;  // the broker wants to hear that it is open
     bool settled = false;   // the last converge found it as wanted
   };
 
+  static BootClock::duration to_begin(const Held& held, const Instant& now);
+  static BootClock::duration to_end(const Held& held, const Instant& now);
+  Held& hold(Grant grant, const ClockMark& taken);
   Result<Grant> judge(const ssh::SignedDocument& document, WallTime now) const;
   void judge_clock(WallTime at_broker, WallTime now);
-  void apply_open(const Entry& entry, WallTime now);
+  void apply_open(const Entry& entry, const Instant& now);
   void apply_closed(const Entry& entry, WallTime now);
   void close_unnamed(const Update& snapshot);
   void cut(const Update& update);
   void begin_close(const SessionId& session, CloseReason reason);
   void finish_close(const SessionId& session, const json::value& evidence);
-  bool take_outcome(const Outcome& outcome, WallTime now);
+  bool take_outcome(const Outcome& outcome, const Instant& now);
   void prove_absences();
   void bury(Tombstone tombstone);
+  void bury_again();
   void forget_old(WallTime now);
   void owe(const SessionId& session, Finding finding);
 

@@ -13,7 +13,7 @@ namespace jitwg::broker {
 
 class FakeClock final : public Clock {
  public:
-  WallTime now() const override { return time; }
+  Instant instant() const override { return {time, {}}; }
   WallTime time = *parse_time("2026-03-02T10:00:00Z");
 };
 

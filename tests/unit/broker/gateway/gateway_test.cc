@@ -129,14 +129,14 @@ TEST_F(GatewayTest, TimeoutIsMillisecondsToTheEndAndNeverMoreThanTheWindow) {
 }
 
 TEST_F(GatewayTest, WallClockSetBackDoesNotLengthen) {
-  one(grant(1), true);
+  const node::Wanted want{grant(1), true, {}, instant_.boot + Seconds(1800)};
+  converge({want});
   advance(Seconds(-86400), Seconds(1799));
-  EXPECT_EQ(one(grant(1), true).state, State::open);
+  EXPECT_EQ(converge({want}).at(0).state, State::open);
   EXPECT_EQ(kernel_.state.elements.at(0).remaining, Millis(1000));
   advance(Seconds(1), Seconds(1));
-  // Over by the boot clock: gone, though the agent's wall clock says otherwise. Nothing is reported
-  // yet.
-  EXPECT_EQ(one(grant(1), true).state, State::unfinished);
+  // Over by the boot clock: gone. Nothing is reported until it is no longer wanted.
+  EXPECT_EQ(converge({want}).at(0).state, State::unfinished);
   EXPECT_TRUE(kernel_.state.elements.empty() && kernel_.state.interface.peers.empty());
 }
 

@@ -202,6 +202,17 @@ TEST_F(AgentTest, ItServesAndEndsStoredGrantsWithoutABroker) {
   EXPECT_EQ(enforcer.reasons.at(g.session), CloseReason::expired);
 }
 
+TEST_F(AgentTest, AClockSetAheadIsNoticedByItself) {
+  const Grant g = grant(Seconds(3600));
+  start_broker({open(g)});
+  start_agent();
+  ASSERT_TRUE(becomes([&] { return broker->has(g.session, Reported::open); }));
+  clock.time += std::chrono::hours(24);  // far from any end, and from the next look
+  const auto began = std::chrono::steady_clock::now();
+  ASSERT_TRUE(becomes([&] { return enforcer.open.empty(); }));
+  EXPECT_LT(std::chrono::steady_clock::now() - began, 2s);
+}
+
 TEST_F(AgentTest, AReportIsHandedInWhenTheBrokerIsBack) {
   const Grant g = grant(Seconds(60));
   start_broker({open(g)});

@@ -18,14 +18,15 @@ TEST_F(GrantStoreTest, RemembersGrantsAndTombstones) {
   unread.session = SessionId::make(clock.time);
   unread.evidence = nullptr;
   unread.reported = false;
-  ASSERT_TRUE(store.store_grant(id, document));
+  const ClockMark mark{"one", clock.instant()};
+  ASSERT_TRUE(store.store_grant(id, {document, mark}));
   ASSERT_TRUE(store.store_tombstone(tombstone));
   ASSERT_TRUE(store.store_tombstone(unread));
   const auto contents = GrantStore::open(directory + "/state")->load();
   ASSERT_TRUE(contents);
   ASSERT_EQ(contents->grants.size(), 1u);
-  EXPECT_EQ(contents->grants[0].session, id);
-  EXPECT_EQ(contents->grants[0].document, document);
+  EXPECT_EQ(contents->grants.at(id).document, document);
+  EXPECT_EQ(contents->grants.at(id).taken, mark);
   ASSERT_EQ(contents->tombstones.size(), 2u);
   for (const Tombstone& t : contents->tombstones)
     EXPECT_EQ(t, t.session == id ? tombstone : unread);
@@ -39,7 +40,7 @@ TEST_F(GrantStoreTest, RemembersGrantsAndTombstones) {
 
 TEST_F(GrantStoreTest, DamageCostsOnlyTheDamagedFile) {
   const SessionId half = SessionId::make(clock.time), tomb = SessionId::make(clock.time);
-  ASSERT_TRUE(store.store_grant(id, {"body", "signature"}));
+  ASSERT_TRUE(store.store_grant(id, {{"body", "signature"}}));
   overwrite(grant_file(half), "{\"body\": \"aGFs");
   overwrite(tombstone_file(tomb), "");
   overwrite(tombstone_file(half), render_tombstone(tombstone));  // of another session
@@ -48,12 +49,30 @@ TEST_F(GrantStoreTest, DamageCostsOnlyTheDamagedFile) {
   const auto contents = store.load();
   ASSERT_TRUE(contents);
   ASSERT_EQ(contents->grants.size(), 1u);
-  EXPECT_EQ(contents->grants[0].session, id);
+  EXPECT_EQ(contents->grants.at(id).taken, std::nullopt) << "as an older version writes it";
   EXPECT_TRUE(contents->tombstones.empty());
   EXPECT_EQ(
       std::set<SessionId>(contents->damaged_tombstones.begin(), contents->damaged_tombstones.end()),
       (std::set<SessionId>{half, tomb}));
   EXPECT_FALSE(exists(grant_file(half) + ".new"));
+}
+
+TEST_F(GrantStoreTest, TheFirstMarkOfABootStands) {
+  const ClockMark first{"one", clock.instant()};
+  EXPECT_EQ(store.first_mark(first), first);
+  clock.pass(Seconds(5));
+  EXPECT_EQ(store.first_mark({"one", clock.instant()}), first);
+  const ClockMark second{"two", {clock.time, BootTime(Seconds(1))}};
+  EXPECT_EQ(store.first_mark(second), second);
+  overwrite(directory + "/state/boot.json", R"({"boot_id":"two","boot_ms":99999999999999999,"wall_ms":1})");
+  EXPECT_EQ(store.first_mark(second), second) << "damaged, it is taken anew";
+}
+
+TEST_F(GrantStoreTest, AGrantWithAnOddMarkIsDamaged) {
+  for (const char* taken : {"7", "{}", R"({"boot_id":"one","boot_ms":-1,"wall_ms":1})"}) {
+    overwrite(grant_file(id), std::string(R"({"body":"","signature":"","taken":)") + taken + "}");
+    EXPECT_TRUE(store.load()->grants.empty()) << taken;
+  }
 }
 
 TEST_F(GrantStoreTest, OddTombstonesAreRefused) {
@@ -73,7 +92,7 @@ TEST_F(GrantStoreTest, OddTombstonesAreRefused) {
 }
 
 TEST_F(GrantStoreTest, FilesAreThisNodesAlone) {
-  ASSERT_TRUE(store.store_grant(id, {"body", "signature"}));
+  ASSERT_TRUE(store.store_grant(id, {{"body", "signature"}}));
   using std::filesystem::perms;
   EXPECT_EQ(std::filesystem::status(grant_file(id)).permissions(),
             perms::owner_read | perms::owner_write);

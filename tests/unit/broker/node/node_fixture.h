@@ -19,8 +19,15 @@ namespace jitwg::node {
 
 class ManualClock final : public Clock {
  public:
-  WallTime now() const override { return time; }
+  ManualClock() = default;
+  ManualClock(WallTime t, BootTime b) : time(t), boot(b) {}
+  Instant instant() const override { return {time, boot}; }
+  void pass(Seconds seconds) {
+    time += seconds;
+    boot += seconds;
+  }
   WallTime time = *parse_time("2026-03-02T10:00:00Z");
+  BootTime boot{std::chrono::milliseconds(5'000'000)};
 };
 
 class FakeEnforcer final : public Enforcer {
@@ -106,7 +113,8 @@ class NodeTest : public ::testing::Test {
             .node = "gw1",
             .realm = "lab",
             .ca = ca.public_key(),
-            .state_dir = directory + "/state"};
+            .state_dir = directory + "/state",
+            .boot_id = boot_id};
   }
 
   Grant grant(Seconds lasts = Seconds(3600)) const {
@@ -150,6 +158,7 @@ class NodeTest : public ::testing::Test {
 
   std::string directory;
   const ssh::PrivateKey ca = ssh::PrivateKey::generate();
+  std::string boot_id = "one";
   ManualClock clock;
   FakeEnforcer enforcer;
 };
