@@ -9,8 +9,10 @@ from namespaces import unshare
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LAB = f"{CHECKOUT}/contrib/lab"
-# Generous: the machine may be busy. A test that waits for something polls, up to this long.
-PATIENCE = 30.0
+# Generous: the machine may be busy, or emulated (tests/vm/run). A test that waits for something polls, up to this long.
+EMULATED = "JITWG_VM" in os.environ
+_PATIENT = 6 if EMULATED else 1
+PATIENCE = 30.0 * _PATIENT
 
 _count = 0
 
@@ -46,7 +48,7 @@ class Lab:
         self.name = name or unused_name()
         self._build = build or os.environ.get("JITWG_BUILD")
 
-    def command(self, *arguments, check=True, timeout=120, **more):
+    def command(self, *arguments, check=True, timeout=120 * _PATIENT, **more):
         """contrib/lab with these arguments."""
         done = subprocess.run(
             [LAB, "--name", self.name, *arguments],
