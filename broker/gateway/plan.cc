@@ -27,20 +27,25 @@ std::vector<const Tunnel*> choose(const std::vector<Tunnel>& wanted,
                                   const std::map<PublicKey, const Peer*>& peers,
                                   std::map<SessionId, Error>& refused) {
   std::map<PublicKey, SessionId> keys;
-  std::vector<const Tunnel*> candidates, chosen;
+  struct Candidate {
+    bool holds;
+    const Tunnel* tunnel;
+  };
+  std::vector<Candidate> candidates;
+  std::vector<const Tunnel*> chosen;
   for (const Tunnel& tunnel : wanted) {
     if (tunnel.open)
-      candidates.push_back(&tunnel);
+      candidates.push_back({holds(peers, tunnel), &tunnel});
     else
       keys.emplace(tunnel.key, tunnel.session);
   }
-  std::sort(candidates.begin(), candidates.end(), [&](const Tunnel* a, const Tunnel* b) {
-    const bool a_holds = holds(peers, *a), b_holds = holds(peers, *b);
-    if (a_holds != b_holds) return a_holds;
-    return std::tie(a->not_before, a->session) < std::tie(b->not_before, b->session);
+  std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
+    if (a.holds != b.holds) return a.holds;
+    return std::tie(a.tunnel->not_before, a.tunnel->session) <
+           std::tie(b.tunnel->not_before, b.tunnel->session);
   });
   std::map<Prefix, SessionId> addresses;
-  for (const Tunnel* tunnel : candidates) {
+  for (const auto& [holds_its_peer, tunnel] : candidates) {
     const auto key = keys.find(tunnel->key);
     if (key != keys.end()) {
       refused.emplace(tunnel->session,
