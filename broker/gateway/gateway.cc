@@ -27,8 +27,6 @@ Millis remaining(const node::Wanted& want, const Instant& now) {
   return std::min<Millis>({grant.not_after - now.wall, grant.not_after - grant.not_before, want.ends - now.boot});
 }
 
-boost::json::value no_trace() { return {{"peer", false}, {"elements", 0}, {"flows", 0}}; }
-
 }  // namespace
 
 struct Gateway::Work {
@@ -38,8 +36,8 @@ struct Gateway::Work {
   std::vector<Outcome> outcomes;
 
   Observed observed;
-  std::vector<Peer> before;  // our peers as first observed
-  Plan left;                 // what could not be done
+  std::vector<bool> had_peer;  // as first observed; tunnels[i]'s
+  Plan left;                   // what could not be done
   std::map<IpAddress, size_t> flows;
 
   bool is_open(const Tunnel& tunnel) const {
@@ -66,29 +64,39 @@ std::vector<Outcome> Gateway::converge(const std::vector<node::Wanted>& wanted, 
     const bool open = want.open && admitted;
     auto tunnel = make_tunnel(want.grant, open ? remaining(want, instant) : Millis(0));
     if (tunnel) {
+      tunnel->held = open_.contains(tunnel->session);
       work.tunnels.push_back(std::move(*tunnel));
       work.places.push_back(work.outcomes.size());
     } else if (!want.open) {  // its key is none: it was refused, and nothing of it was ever made
       outcome.state = Outcome::State::closed;
-      outcome.evidence = no_trace();
+      outcome.evidence = render_evidence({});
     }
     work.outcomes.push_back(std::move(outcome));
   }
   std::erase_if(open_, [&](const SessionId& id) { return !named.contains(id); });
+  std::erase_if(used_, [&](const auto& entry) { return !named.contains(entry.first); });
 
   if (const auto settled = settle(work); !settled) {
     log(Level::error, "the kernel cannot be brought in line: " + settled.error().render());
     return std::move(work.outcomes);
   }
   judge(work);
-  std::map<PublicKey, const Peer*> before;
-  for (const Peer& peer : work.before) before.emplace(peer.key, &peer);
-  for (size_t i = 0; i < work.tunnels.size(); ++i) {
-    const auto found = before.find(work.tunnels[i].key);
-    tell(wanted[work.places[i]].grant, work.outcomes[work.places[i]],
-         found == before.end() ? nullptr : found->second);
-  }
+  for (size_t i = 0; i < work.tunnels.size(); ++i)
+    tell(wanted[work.places[i]].grant, work.outcomes[work.places[i]], work.had_peer[i]);
   return std::move(work.outcomes);
+}
+
+// Before anything is removed.
+void Gateway::note_usage(Work& work) {
+  std::map<PublicKey, const Peer*> peers;
+  for (const Peer& peer : work.observed.interface.peers) peers.emplace(peer.key, &peer);
+  for (const Tunnel& tunnel : work.tunnels) {
+    const auto found = peers.find(tunnel.key);
+    const bool ours = found != peers.end() && !work.left.foreign.contains(tunnel.key);
+    const Peer* const peer = ours ? found->second : nullptr;
+    used_[tunnel.session].see(peer);
+    work.had_peer.push_back(peer != nullptr);
+  }
 }
 
 // Observes, plans, carries out, observes again; then cuts every flow of the pools that no open
@@ -96,8 +104,8 @@ std::vector<Outcome> Gateway::converge(const std::vector<node::Wanted>& wanted, 
 Result<void> Gateway::settle(Work& work) {
   settled_ = false;
   JITWG_ASSIGN(work.observed, kernel_.observe());
-  work.before = work.observed.interface.peers;
   work.left = plan(work.tunnels, work.observed, settings_.pools);
+  note_usage(work);
   const bool quiet =
       work.left.empty() && std::all_of(work.tunnels.begin(), work.tunnels.end(),
                                        [&](const Tunnel& t) { return work.is_open(t); });
@@ -175,7 +183,7 @@ std::optional<std::vector<Outcome>> Gateway::add(const std::vector<node::Wanted>
   std::sort(elements.begin(), elements.end());
   if (!kernel_.change_peers({}, peers) || !kernel_.change_elements({}, elements)) return std::nullopt;
   settled_ = true;
-  for (size_t i = 0; i < fresh.size(); ++i) tell(fresh[i].grant, outcomes[i], nullptr);
+  for (size_t i = 0; i < fresh.size(); ++i) tell(fresh[i].grant, outcomes[i], false);
   return outcomes;
 }
 
@@ -187,13 +195,14 @@ boost::json::value Gateway::evidence_of_absence(const SessionId& session) {
   if (!observed || !flows || !flows->empty()) return nullptr;
   for (const Element& element : observed->elements)
     if (element.comment == session.str()) return nullptr;
-  return no_trace();
+  return render_evidence({});
 }
 
 void Gateway::judge(Work& work) {
   std::set<PublicKey> peers, unsettled_peers;
   std::set<std::string> unsettled, comments, sources, open_sources;
-  for (const Peer& peer : work.observed.interface.peers) peers.insert(peer.key);
+  for (const Peer& peer : work.observed.interface.peers)
+    if (!work.left.foreign.contains(peer.key)) peers.insert(peer.key);
   for (const Peer& peer : work.left.add_peers) unsettled_peers.insert(peer.key);
   for (const auto* list :
        {&work.left.remove_elements, &work.left.replace_elements, &work.left.add_elements})
@@ -231,11 +240,11 @@ void Gateway::judge(Work& work) {
     }
     if (!gone) continue;
     outcome.state = Outcome::State::closed;
-    outcome.evidence = no_trace();
+    outcome.evidence = render_evidence(used_[tunnel.session]);
   }
 }
 
-void Gateway::tell(const Grant& grant, const Outcome& outcome, const Peer* before) {
+void Gateway::tell(const Grant& grant, const Outcome& outcome, bool had_peer) {
   Event event{EventName::tunnel_opened,
               grant.session,
               grant.person,
@@ -246,18 +255,18 @@ void Gateway::tell(const Grant& grant, const Outcome& outcome, const Peer* befor
               {}};
   if (outcome.state == Outcome::State::open) {
     // Found open at start: the process before this one told it.
-    if (!open_.insert(grant.session).second || before != nullptr) return;
+    if (!open_.insert(grant.session).second || had_peer) return;
     event.text = "tunnel of " + grant.person + " to " + grant.target + " opened until " +
                  render_time(grant.not_after) +
                  (grant.nat ? "; the target sees this gateway's address" : "");
   } else if (outcome.state == Outcome::State::closed) {
-    if (open_.erase(grant.session) == 0 && before == nullptr) return;
+    if (open_.erase(grant.session) == 0 && !had_peer) return;
     event.name = EventName::tunnel_closed;
     event.text =
         "tunnel of " + grant.person + " to " + grant.target + " closed, nothing of it is left";
-    if (before != nullptr)
-      event.text += "; received " + std::to_string(before->rx) + ", sent " +
-                    std::to_string(before->tx) + " bytes";
+    if (const Usage& usage = used_[grant.session]; usage.seen())
+      event.text += "; received " + std::to_string(usage.rx()) + ", sent " +
+                    std::to_string(usage.tx()) + " bytes";
   } else {
     return;
   }

@@ -16,6 +16,7 @@
 
 #include "broker/audit/event.h"
 #include "broker/gateway/kernel.h"
+#include "broker/gateway/usage.h"
 #include "broker/node/agent.h"
 
 namespace jitwg::gateway {
@@ -36,7 +37,8 @@ class Gateway final : public node::Enforcer {
         clock_(std::move(clock)) {}
 
   Result<void> admit(const Grant& grant) override;
-  // open: peer and every element read back. closed: no peer, no element, no conntrack entry.
+  // open: peer and every element read back. closed: no peer, no element, no conntrack entry; its
+  // evidence tells the tunnel's usage, too.
   // refused: by admit(), or address_taken. unfinished: the kernel refused something (logged), or
   // the end has come meanwhile.
   std::vector<node::Outcome> converge(const std::vector<node::Wanted>& wanted,
@@ -54,7 +56,8 @@ class Gateway final : public node::Enforcer {
   Result<void> carry_out(const Plan& plan);
   void remove_elements(std::span<const Element> elements);
   void judge(Work& work);
-  void tell(const Grant& grant, const node::Outcome& outcome, const wireguard::Peer* before);
+  void note_usage(Work& work);
+  void tell(const Grant& grant, const node::Outcome& outcome, bool had_peer);
 
   Settings settings_;
   Kernel& kernel_;
@@ -64,6 +67,7 @@ class Gateway final : public node::Enforcer {
   std::set<wireguard::PublicKey> peers_;  // anybody's, likewise
   bool settled_ = false;                  // that left nothing undone, and nothing was cut since
   std::set<SessionId> open_;              // told as opened, or found open
+  std::map<SessionId, Usage> used_;
 };
 
 }  // namespace jitwg::gateway

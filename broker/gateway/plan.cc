@@ -17,6 +17,15 @@ struct ElementKey {
   bool operator==(const ElementKey& other) const { return (*this <=> other) == 0; }
 };
 
+// Somebody else's peer, whoever claims its key.
+bool is_foreign(const Peer& peer, const std::vector<Prefix>& pools) {
+  return !peer.allowed_ips.empty() &&
+         std::none_of(peer.allowed_ips.begin(), peer.allowed_ips.end(), [&](const Prefix& allowed) {
+           return std::any_of(pools.begin(), pools.end(),
+                              [&](const Prefix& pool) { return pool.contains(allowed); });
+         });
+}
+
 bool holds(const std::map<PublicKey, const Peer*>& peers, const Tunnel& tunnel) {
   const auto found = peers.find(tunnel.key);
   return found != peers.end() && found->second->allowed_ips == tunnel.addresses;
@@ -25,7 +34,8 @@ bool holds(const std::map<PublicKey, const Peer*>& peers, const Tunnel& tunnel) 
 // Which open sessions may be, and why the others may not.
 std::vector<const Tunnel*> choose(const std::vector<Tunnel>& wanted,
                                   const std::map<PublicKey, const Peer*>& peers,
-                                  std::map<SessionId, Error>& refused) {
+                                  Plan& plan) {
+  auto& refused = plan.refused;
   std::map<PublicKey, SessionId> keys;
   struct Candidate {
     bool holds;
@@ -46,6 +56,11 @@ std::vector<const Tunnel*> choose(const std::vector<Tunnel>& wanted,
   });
   std::map<Prefix, SessionId> addresses;
   for (const auto& [holds_its_peer, tunnel] : candidates) {
+    if (plan.foreign.contains(tunnel->key)) {
+      refused.emplace(tunnel->session,
+                      Error{Code::address_taken, "its WireGuard key belongs to a foreign peer", {}});
+      continue;
+    }
     const auto key = keys.find(tunnel->key);
     if (key != keys.end()) {
       refused.emplace(tunnel->session,
@@ -75,7 +90,8 @@ void plan_peers(const std::vector<Tunnel>& wanted, const std::vector<const Tunne
                 const Observed& observed, const std::vector<Prefix>& pools, Plan& plan) {
   std::map<PublicKey, const Tunnel*> right;
   std::set<PublicKey> ours;
-  for (const Tunnel& tunnel : wanted) ours.insert(tunnel.key);
+  for (const Tunnel& tunnel : wanted)
+    if (!plan.foreign.contains(tunnel.key)) ours.insert(tunnel.key);
   for (const Tunnel* tunnel : chosen) right.emplace(tunnel->key, tunnel);
 
   for (const Peer& peer : observed.interface.peers) {
@@ -84,12 +100,8 @@ void plan_peers(const std::vector<Tunnel>& wanted, const std::vector<const Tunne
       right.erase(found);  // as it should be
       continue;
     }
-    const bool in_pool =
-        std::any_of(peer.allowed_ips.begin(), peer.allowed_ips.end(), [&](const Prefix& allowed) {
-          return std::any_of(pools.begin(), pools.end(),
-                             [&](const Prefix& pool) { return pool.contains(allowed); });
-        });
-    if (in_pool || ours.contains(peer.key)) plan.remove_peers.push_back(peer.key);
+    const bool foreign = peer.allowed_ips.empty() || is_foreign(peer, pools);
+    if (!foreign || ours.contains(peer.key)) plan.remove_peers.push_back(peer.key);
   }
   for (const auto& [key, tunnel] : right)
     plan.add_peers.push_back({key, tunnel->addresses, {}, {}});
@@ -120,7 +132,11 @@ Plan plan(const std::vector<Tunnel>& wanted, const Observed& observed,
   Plan result;
   std::map<PublicKey, const Peer*> peers;
   for (const Peer& peer : observed.interface.peers) peers.emplace(peer.key, &peer);
-  const auto chosen = choose(wanted, peers, result.refused);
+  for (const Tunnel& tunnel : wanted)
+    if (const auto found = peers.find(tunnel.key);
+        !tunnel.held && found != peers.end() && is_foreign(*found->second, pools))
+      result.foreign.insert(tunnel.key);
+  const auto chosen = choose(wanted, peers, result);
   plan_peers(wanted, chosen, observed, pools, result);
   plan_elements(chosen, observed, result);
   return result;

@@ -1,9 +1,11 @@
 // What to change so that the kernel holds exactly the wanted tunnels. Pure: values in, values out;
 // one plan, carried out, leaves nothing to plan.
 //
-// What is ours: every element of our table; every peer whose key a wanted session (open or closed)
-// has; every peer with an allowed address inside our pools, for nobody else may have those. Any
-// other peer of an adopted interface is foreign and left alone. A peer is never altered, only
+// What is ours: every element of our table; every peer with an allowed address inside our pools, for
+// nobody else may have those; a peer without addresses whose key a wanted session (open or closed)
+// has; of a `held` session, with whatever addresses. Any other peer of an adopted interface is
+// foreign and left alone, also when somebody asked for a session with its key, which is no secret:
+// that one is refused (address_taken). A peer is never altered, only
 // removed and added: WireGuard moves an address silently to the peer that is given it. Of two
 // sessions that claim one key or address, the one whose peer the kernel has stays, else the older
 // one; the other is refused (address_taken). A key of a closed session is never given again. An
@@ -35,6 +37,7 @@ struct Plan {
       add_elements;  // second transaction, once no other peer holds their addresses
 
   std::map<SessionId, Error> refused;  // open sessions that may not be; the plan holds them closed
+  std::set<wireguard::PublicKey> foreign;  // wanted sessions' keys that foreign peers have
 
   bool empty() const {
     return remove_elements.empty() && replace_elements.empty() && remove_peers.empty() &&

@@ -28,6 +28,7 @@ struct Tunnel {
   bool open = false;              // false: must be gone
   WallTime not_before;            // the older session keeps what two claim
   std::vector<Element> elements;  // sorted; empty when not open
+  bool held = false;              // its peer is known to have been put in by us
 };
 
 // A reason to refuse a verified grant for good: a key that is none, an address outside `pools` or

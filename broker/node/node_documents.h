@@ -67,8 +67,9 @@ Result<Report> verify_report(const ssh::SignedDocument& document, std::string_vi
                              const NodeKeys& keys);
 
 enum class Role { gateway, jump_host };
-// Does the evidence say that nothing is left: {"peer":false,"elements":0,"flows":0} or
-// {"processes":0}? Anything else, a key missing or one too many, does not.
+// Does the evidence say that nothing is left: {"peer":false,"elements":0,"flows":0}, with or without
+// how the tunnel was used ("last_handshake", "rx", "tx"), or {"processes":0}? Anything else, a key
+// missing or one too many, does not.
 bool proves_closed(Role role, const json::value& evidence);
 
 }  // namespace jitwg::node

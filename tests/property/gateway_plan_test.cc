@@ -67,14 +67,17 @@ class World {
     for (int n = 70; n < 70 + number(3); ++n)
       kernel.state.interface.peers.push_back(
           {key(n), prefixes({"192.168." + std::to_string(n) + ".0/24"}), {}, {}});
-    // Nobody's: no wanted session's key, and nothing of our pools (some have lost their address to
-    // another peer).
+    // Somebody may ask for a session with a foreign peer's key.
+    for (Tunnel& tunnel : wanted)
+      if (chance(5)) tunnel.key = key(70 + number(3));
+    // Nobody's: nothing of our pools, and no wanted session's key unless with addresses of its own
+    // (some have lost theirs to another peer).
     for (const auto& peer : kernel.state.interface.peers) {
       const auto ours = [&](const Tunnel& tunnel) { return tunnel.key == peer.key; };
       const auto in_pool = [](const Prefix& p) {
         return pools()[0].contains(p) || pools()[1].contains(p);
       };
-      if (std::none_of(wanted.begin(), wanted.end(), ours) &&
+      if ((!peer.allowed_ips.empty() || std::none_of(wanted.begin(), wanted.end(), ours)) &&
           std::none_of(peer.allowed_ips.begin(), peer.allowed_ips.end(), in_pool))
         foreign.push_back(peer);
     }

@@ -30,6 +30,17 @@ class GatewayTest : public testing::Test {
                   [](const Element& e) { return e.remaining <= Millis(0); });
   }
 
+  void use_peer(uint64_t rx, uint64_t tx, std::optional<WallTime> last_handshake) {
+    auto& peer = kernel_.state.interface.peers.at(0);
+    peer.rx = rx, peer.tx = tx, peer.last_handshake = last_handshake;
+  }
+  std::string usage_at_close() {
+    const Outcome closed = one(grant(1), false);
+    EXPECT_EQ(closed.state, State::closed);
+    const json::object& e = closed.evidence.as_object();
+    return render_json(e.at("last_handshake")) + "," + render_json(e.at("rx")) + "," + render_json(e.at("tx"));
+  }
+
   FakeKernel kernel_;
   FakeEventSink events_;
   Instant instant_{kNow, BootTime(Millis(5'000'000))};
@@ -47,7 +58,7 @@ TEST_F(GatewayTest, OpenThenClose) {
   kernel_.flows = {*IpAddress::parse("10.90.0.1"), *IpAddress::parse("fd00:90::1")};
   const Outcome closed = one(grant(1), false);
   EXPECT_EQ(closed.state, State::closed);
-  EXPECT_EQ(render_json(closed.evidence), R"({"peer":false,"elements":0,"flows":0})");
+  EXPECT_EQ(render_json(closed.evidence), R"({"peer":false,"elements":0,"flows":0,"last_handshake":null,"rx":0,"tx":0})");
   EXPECT_EQ(kernel_.steps, "ep");  // elements before the peer
   EXPECT_TRUE(kernel_.state.interface.peers.empty() && kernel_.state.elements.empty());
   EXPECT_TRUE(kernel_.flows.empty());
@@ -95,6 +106,64 @@ TEST_F(GatewayTest, AddOpensWithoutALook) {
   EXPECT_FALSE(add(grant(6)));
   kernel_.refuse_elements = false;
   EXPECT_FALSE(add(grant(6))) << "not before a look";
+}
+
+TEST_F(GatewayTest, EvidenceTellsHowTheTunnelWasUsedAfterSeveralAttemptsToo) {
+  one(grant(1), true);
+  use_peer(1000, 2000, kNow + Seconds(60));
+  kernel_.stuck_flows = {*IpAddress::parse("10.90.0.1")};
+  EXPECT_EQ(one(grant(1), false).state, State::unfinished);
+  EXPECT_TRUE(kernel_.state.interface.peers.empty());  // and its figures with it
+  kernel_.stuck_flows.clear();
+  EXPECT_EQ(usage_at_close(), R"(")" + render_time(kNow + Seconds(60)) + R"(",1000,2000)");
+  EXPECT_NE(events_.events.back().text.find("received 1000, sent 2000 bytes"), std::string::npos);
+}
+
+TEST_F(GatewayTest, APeerThatVanishedLeavesTheFiguresLastSeen) {
+  one(grant(1), true);
+  use_peer(1000, 2000, kNow + Seconds(60));
+  one(grant(1), true);
+  kernel_.state.interface.peers.clear();
+  one(grant(1), true);  // put in anew, counting from zero
+  use_peer(30, 40, std::nullopt);
+  one(grant(1), true);
+  kernel_.state.interface.peers.clear();
+  EXPECT_EQ(usage_at_close(), R"(")" + render_time(kNow + Seconds(60)) + R"(",1030,2040)");
+}
+
+TEST_F(GatewayTest, APeerPutInAnewBetweenTwoLooksCountsOn) {
+  one(grant(1), true);
+  use_peer(1000, 2000, kNow + Seconds(60));
+  one(grant(1), true);
+  use_peer(30, 40, kNow + Seconds(90));
+  EXPECT_EQ(usage_at_close(), R"(")" + render_time(kNow + Seconds(90)) + R"(",1030,2040)");
+}
+
+TEST_F(GatewayTest, AForeignPeersKeyIsRefusedAndThePeerOutlivesTheClose) {
+  const wireguard::Peer foreign{key(1), prefixes({"192.168.7.0/24"}), {}, kNow, 500, 600};
+  kernel_.state.interface.peers = {foreign};
+  const Outcome refused = one(grant(1), true);
+  EXPECT_EQ(refused.state, State::refused);
+  EXPECT_EQ(refused.refusal, Code::address_taken);
+  EXPECT_EQ(usage_at_close(), "null,null,null");  // not the foreign peer's
+  EXPECT_EQ(kernel_.state.interface.peers, std::vector{foreign});
+  EXPECT_TRUE(events_.events.empty() && kernel_.state.elements.empty());
+}
+
+TEST_F(GatewayTest, OurPeerBentElsewhereStaysOurs) {
+  one(grant(1), true);
+  kernel_.state.interface.peers.at(0).allowed_ips = prefixes({"192.168.7.1"});
+  EXPECT_EQ(one(grant(1), true).state, State::open);
+  EXPECT_EQ(kernel_.state.interface.peers.at(0).allowed_ips, grant(1).address);
+  kernel_.state.interface.peers.at(0).allowed_ips = prefixes({"192.168.7.1"});
+  EXPECT_EQ(one(grant(1), false).state, State::closed);
+  EXPECT_TRUE(kernel_.state.interface.peers.empty());
+}
+
+TEST_F(GatewayTest, FiguresThatNobodySawAreNull) {
+  EXPECT_EQ(usage_at_close(), "null,null,null");  // closed in mid-close by the process before
+  EXPECT_EQ(render_json(gateway_.evidence_of_absence(id(2))),
+            R"({"peer":false,"elements":0,"flows":0,"last_handshake":null,"rx":null,"tx":null})");
 }
 
 TEST_F(GatewayTest, EventsAreToldOnce) {

@@ -85,11 +85,29 @@ TEST(Plan, ForeignPeersAreLeftAlone) {
       {key(71), prefixes({"0.0.0.0/0"}), {}, {}},  // covers the pool, is not inside it
       {key(72), {}, {}, {}}};
   EXPECT_TRUE(plan({}, observed, pools()).empty());
-  // Inside the pool nobody else has addresses; and a peer with a closed session's key is ours
-  // wherever it is.
+  // Inside the pool nobody else has addresses; and a peer that we have put in is ours wherever it is.
   observed.interface.peers = {{key(73), prefixes({"10.90.7.0/24"}), {}, {}},
                               {key(1), prefixes({"192.168.7.1"}), {}, {}}};
-  EXPECT_EQ(plan({closed_tunnel(grant(1))}, observed, pools()).remove_peers.size(), 2u);
+  Tunnel held = closed_tunnel(grant(1));
+  held.held = true;
+  EXPECT_EQ(plan({held}, observed, pools()).remove_peers.size(), 2u);
+}
+
+TEST(Plan, AForeignPeersKeyMakesNoSessionAndIsNotTouched) {
+  for (const char* address : {"192.168.7.0/24", "0.0.0.0/0", "10.0.0.0/8"}) {
+    Observed observed;
+    observed.interface.peers = {{key(1), prefixes({address}), {}, {}}};
+    const Plan p = plan({open_tunnel(grant(1)), open_tunnel(grant(2))}, observed, pools());
+    ASSERT_TRUE(p.refused.contains(id(1))) << address;
+    EXPECT_EQ(p.refused.at(id(1)).code, Code::address_taken);
+    EXPECT_TRUE(p.remove_peers.empty()) << address;
+    EXPECT_EQ(p.add_peers.size(), 1u);
+    EXPECT_TRUE(plan({closed_tunnel(grant(1))}, observed, pools()).empty()) << address;
+  }
+  // Robbed of its address, our own is mended all the same.
+  Observed robbed;
+  robbed.interface.peers = {{key(1), {}, {}, {}}};
+  EXPECT_EQ(plan({open_tunnel(grant(1))}, robbed, pools()).remove_peers, std::vector{key(1)});
 }
 
 TEST(Plan, MovedAddressIsMendedByRemoveAndAdd) {

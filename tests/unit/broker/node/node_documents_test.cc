@@ -111,6 +111,25 @@ TEST(Evidence, OnlyNothingLeftProvesClosed) {
   EXPECT_FALSE(proves_closed(Role::jump_host, json::object{}));
 }
 
+TEST(Evidence, HowTheTunnelWasUsedIsToldWholeOrNotAtAll) {
+  const auto with = [](json::object usage) {
+    usage.insert({{"peer", false}, {"elements", 0}, {"flows", 0}});
+    return proves_closed(Role::gateway, usage);
+  };
+  EXPECT_TRUE(with({{"rx", 7}, {"tx", 0}, {"last_handshake", "2026-03-02T10:00:00Z"}}));
+  EXPECT_TRUE(with({{"rx", nullptr}, {"tx", nullptr}, {"last_handshake", nullptr}}));
+  EXPECT_FALSE(with({{"rx", 7}, {"tx", 0}}));
+  EXPECT_FALSE(with({{"tx", 0}, {"last_handshake", nullptr}}));
+  EXPECT_FALSE(with({{"rx", 7}, {"tx", 0}, {"last_handshake", nullptr}, {"more", 0}}));
+  EXPECT_FALSE(with({{"rx", -1}, {"tx", 0}, {"last_handshake", nullptr}}));
+  EXPECT_FALSE(with({{"rx", "7"}, {"tx", 0}, {"last_handshake", nullptr}}));
+  EXPECT_FALSE(with({{"rx", 7}, {"tx", true}, {"last_handshake", nullptr}}));
+  EXPECT_FALSE(with({{"rx", 7}, {"tx", 0}, {"last_handshake", "yesterday"}}));
+  EXPECT_FALSE(with({{"rx", 7}, {"tx", 0}, {"last_handshake", 1}}));
+  EXPECT_FALSE(proves_closed(Role::jump_host, {{"processes", 0}, {"rx", 7}, {"tx", 0}, {"last_handshake", nullptr}}));
+  EXPECT_FALSE(proves_closed(Role::gateway, {{"peer", true}, {"elements", 0}, {"flows", 0}, {"rx", 7}, {"tx", 0}, {"last_handshake", nullptr}}));
+}
+
 TEST(WatchStream, UpdatesRoundTrip) {
   const Entry open{kSession, ssh::SignedDocument{"body", "signature"}, CloseReason::failed};
   const Entry closed{kSession, std::nullopt, CloseReason::revoked};
