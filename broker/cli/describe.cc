@@ -1,6 +1,7 @@
 #include "broker/cli/describe.h"
 
 #include "broker/base/encoding.h"
+#include "broker/base/table.h"
 #include "broker/cli/context.h"
 #include "broker/cli/login.h"
 #include "broker/cli/policy_source.h"
@@ -33,6 +34,30 @@ std::string state_words(const SessionObject& session, WallTime now) {
     text += ", " + time_left(*session.not_after, now);
   if (session.state == State::closing) text += ", until every node has shown its evidence";
   return text;
+}
+
+// The broker's word for what a node showed: what is not as expected stands as it came.
+std::string evidence_words(const json::value& proof) {
+  if (proof.is_null()) return "not yet";
+  const auto text = [&](const char* key) {
+    const auto* value = proof.is_object() ? proof.get_object().if_contains(key) : nullptr;
+    return value && value->is_string() ? std::string(value->get_string()) : std::string();
+  };
+  const auto time = [&](const char* key) {
+    const auto parsed = parse_time(text(key));
+    return parsed ? local_time(*parsed) : std::string();
+  };
+  if (text("result") == "written_off" && !text("by").empty())
+    return "written off " + time("at") + " by " + text("by") + ": " + text("reason");
+  if (text("result") != "verified" || time("at").empty()) return render_json(proof);
+  std::string words = "nothing is left, verified " + time("at");
+  const json::value* const rx = proof.get_object().if_contains("rx");
+  const json::value* const tx = proof.get_object().if_contains("tx");
+  if (!rx || !tx) return words;  // a jump host's, or a gateway's of an earlier version
+  if (!rx->is_int64() || !tx->is_int64()) return words + "; how it was used is not known";
+  words += time("last_handshake").empty() ? "; no handshake ever" : "; last handshake " + time("last_handshake");
+  return words + ", " + render_bytes(static_cast<uint64_t>(rx->get_int64())) + " from the person, " +
+         render_bytes(static_cast<uint64_t>(tx->get_int64())) + " to them";
 }
 
 }  // namespace
@@ -80,7 +105,7 @@ std::string describe_session(const SessionObject& s, WallTime now) {
   fields.emplace_back("jump hosts", join(s.jump_hosts, ", "));
   if (const json::value& evidence = s.all.at("evidence"); evidence.is_object())
     for (const auto& [node, proof] : evidence.get_object())
-      fields.emplace_back("evidence", std::string(node) + ": " + render_json(proof));
+      fields.emplace_back("evidence", std::string(node) + ": " + evidence_words(proof));
   return render_fields(fields);
 }
 

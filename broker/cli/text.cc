@@ -7,15 +7,10 @@
 #include <stdexcept>
 
 #include "broker/base/encoding.h"
+#include "broker/base/table.h"
 
 namespace jitwg::cli {
 namespace {
-
-size_t width(std::string_view text) {
-  size_t count = 0;
-  for (const char c : text) count += (static_cast<unsigned char>(c) & 0xc0) != 0x80;
-  return count;
-}
 
 // TZ as tzset(3) reads it, as far as it names a zone of the database. date's current_zone() ignores
 // TZ.
@@ -70,29 +65,11 @@ std::string time_since(WallTime then, WallTime now) {
 }
 
 std::string render_table(const std::vector<std::vector<std::string>>& rows) {
-  std::vector<std::vector<std::string>> cells = rows;
-  std::vector<size_t> widths;
-  for (auto& row : cells)
-    for (size_t i = 0; i < row.size(); ++i) {
-      row[i] = escape_for_terminal(row[i]);
-      if (i >= widths.size()) widths.push_back(0);
-      widths[i] = std::max(widths[i], width(row[i]));
-    }
-  std::string text;
-  for (const auto& row : cells) {
-    std::string line;
-    for (size_t i = 0; i < row.size(); ++i) {
-      line += row[i];
-      if (i + 1 < row.size()) line.append(widths[i] - width(row[i]) + 2, ' ');
-    }
-    line.erase(line.find_last_not_of(' ') + 1);
-    text += line + "\n";
-  }
-  return text;
+  return jitwg::render_table(rows);
 }
 
 std::string shorten(const std::string& text, size_t most) {
-  if (width(text) <= most) return text;
+  if (count_code_points(text) <= most) return text;
   size_t count = 0, i = 0;
   for (; i < text.size(); ++i)
     if ((static_cast<unsigned char>(text[i]) & 0xc0) != 0x80 && ++count == most) break;

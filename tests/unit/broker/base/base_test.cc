@@ -5,6 +5,7 @@
 #include "broker/base/json.h"
 #include "broker/base/scope.h"
 #include "broker/base/session_id.h"
+#include "broker/base/table.h"
 #include "broker/base/time.h"
 
 namespace jitwg {
@@ -209,6 +210,17 @@ TEST(Errors, NeverCarryControlCharacters) {
   const auto back = parse_error(render_error(e));
   EXPECT_EQ(back->message, "\"\\u{1b}[31m\\xff\" is no name");
   EXPECT_EQ(back->hint, "try \\u{202e}");
+}
+
+TEST(Table, BytesInWords) {
+  EXPECT_EQ(render_bytes(0), "0 B");
+  EXPECT_EQ(render_bytes(999), "999 B");
+  EXPECT_EQ(render_bytes(1000), "1.0 kB");
+  EXPECT_EQ(render_bytes(9999), "9.9 kB");
+  EXPECT_EQ(render_bytes(10'000), "10 kB");
+  EXPECT_EQ(render_bytes(999'999), "999 kB");
+  EXPECT_EQ(render_bytes(1'000'000), "1.0 MB");
+  EXPECT_EQ(render_bytes(UINT64_MAX), "18 EB");
 }
 
 TEST(Errors, EveryCodeHasItsWord) {

@@ -1,6 +1,7 @@
 // Session objects and what people type for them.
 #include <gtest/gtest.h>
 
+#include "broker/cli/describe.h"
 #include "broker/cli/session_object.h"
 #include "broker/cli/session_ref.h"
 
@@ -38,6 +39,33 @@ TEST(SessionObject, JsonHasEveryKeyAndNoOther) {
   EXPECT_EQ(session->all.size(), 23u);
   EXPECT_TRUE(session->all.at("ticket").is_null());
   EXPECT_FALSE(session->all.contains("from_the_future"));
+}
+
+TEST(SessionObject, EvidenceIsToldInWords) {
+  setenv("TZ", "UTC", 1);
+  const auto told = [](const std::string& evidence) {
+    const auto session = parse_session_object(changed([&](json::object& o) {
+      o["state"] = "closed", o["close_reason"] = "revoked";
+      o["evidence"] = json::object{{"gw1", *parse_json(evidence, 4096)}};
+    }));
+    const std::string text = describe_session(*session, {});
+    const size_t at = text.find("gw1: ");
+    return text.substr(at + 5, text.find('\n', at) - at - 5);
+  };
+  const std::string clean = R"({"at":"2026-03-02T08:00:00Z","result":"verified","peer":false,"elements":0,"flows":0)";
+  EXPECT_EQ(told(clean + R"(,"last_handshake":"2026-03-02T07:59:00Z","rx":1234567,"tx":999})"),
+            "nothing is left, verified 2026-03-02 08:00:00 UTC; last handshake 2026-03-02 07:59:00 UTC, "
+            "1.2 MB from the person, 999 B to them");
+  EXPECT_EQ(told(clean + R"(,"last_handshake":null,"rx":0,"tx":0})"),
+            "nothing is left, verified 2026-03-02 08:00:00 UTC; no handshake ever, 0 B from the person, 0 B to them");
+  EXPECT_EQ(told(clean + R"(,"last_handshake":null,"rx":null,"tx":null})"),
+            "nothing is left, verified 2026-03-02 08:00:00 UTC; how it was used is not known");
+  EXPECT_EQ(told(clean + "}"), "nothing is left, verified 2026-03-02 08:00:00 UTC");
+  EXPECT_EQ(told("null"), "not yet");
+  EXPECT_EQ(told(R"({"at":"2026-03-02T08:00:00Z","result":"written_off","by":"carol","reason":"burnt"})"),
+            "written off 2026-03-02 08:00:00 UTC by carol: burnt");
+  for (const char* odd : {R"({"result":"verified"})", R"({"at":7,"result":[]})", "[1]", "7"})
+    EXPECT_EQ(told(odd), odd);
 }
 
 TEST(SessionObject, UnknownWordsAreErrorsNotGuesses) {
