@@ -37,6 +37,7 @@ struct Gateway::Work {
 
   Observed observed;
   std::vector<bool> had_peer;  // as first observed; tunnels[i]'s
+  std::set<std::string> used;  // elements of these sessions had counted packets before we began
   Plan left;                   // what could not be done
   std::map<IpAddress, size_t> flows;
 
@@ -51,7 +52,7 @@ Result<void> Gateway::admit(const Grant& grant) {
 
 std::vector<Outcome> Gateway::converge(const std::vector<node::Wanted>& wanted, WallTime) {
   const Instant instant = clock_();
-  Work work{wanted, {}, {}, {}, {}, {}, {}, {}};
+  Work work{wanted, {}, {}, {}, {}, {}, {}, {}, {}};
   std::set<SessionId> named;
   for (const node::Wanted& want : wanted) {
     named.insert(want.grant.session);
@@ -74,6 +75,7 @@ std::vector<Outcome> Gateway::converge(const std::vector<node::Wanted>& wanted, 
     work.outcomes.push_back(std::move(outcome));
   }
   std::erase_if(open_, [&](const SessionId& id) { return !named.contains(id); });
+  std::erase_if(unused_, [&](const auto& entry) { return !named.contains(*entry.second.session); });
   std::erase_if(used_, [&](const auto& entry) { return !named.contains(entry.first); });
 
   if (const auto settled = settle(work); !settled) {
@@ -82,12 +84,28 @@ std::vector<Outcome> Gateway::converge(const std::vector<node::Wanted>& wanted, 
   }
   judge(work);
   for (size_t i = 0; i < work.tunnels.size(); ++i)
-    tell(wanted[work.places[i]].grant, work.outcomes[work.places[i]], work.had_peer[i]);
+    tell(wanted[work.places[i]].grant, work.outcomes[work.places[i]], work.had_peer[i],
+         work.used.contains(work.tunnels[i].session.str()));
   return std::move(work.outcomes);
+}
+
+void Gateway::look_for_first_packets() {
+  if (unused_.empty()) return;
+  if (const auto elements = kernel_.list_elements()) tell_first_packets(*elements);
+}
+
+void Gateway::tell_first_packets(const std::vector<Element>& elements) {
+  for (const Element& element : elements)
+    if (element.packets > 0)
+      if (const auto first = unused_.extract(element.comment)) events_.emit(first.mapped());
 }
 
 // Before anything is removed.
 void Gateway::note_usage(Work& work) {
+  tell_first_packets(work.observed.elements);
+  if (open_.empty())  // just started
+    for (const Element& element : work.observed.elements)
+      if (element.packets > 0) work.used.insert(element.comment);
   std::map<PublicKey, const Peer*> peers;
   for (const Peer& peer : work.observed.interface.peers) peers.emplace(peer.key, &peer);
   for (const Tunnel& tunnel : work.tunnels) {
@@ -183,7 +201,7 @@ std::optional<std::vector<Outcome>> Gateway::add(const std::vector<node::Wanted>
   std::sort(elements.begin(), elements.end());
   if (!kernel_.change_peers({}, peers) || !kernel_.change_elements({}, elements)) return std::nullopt;
   settled_ = true;
-  for (size_t i = 0; i < fresh.size(); ++i) tell(fresh[i].grant, outcomes[i], false);
+  for (size_t i = 0; i < fresh.size(); ++i) tell(fresh[i].grant, outcomes[i], false, false);
   return outcomes;
 }
 
@@ -244,7 +262,10 @@ void Gateway::judge(Work& work) {
   }
 }
 
-void Gateway::tell(const Grant& grant, const Outcome& outcome, bool had_peer) {
+// What was there, and used, before this process told anything.
+void Gateway::tell(const Grant& grant, const Outcome& outcome, bool had_peer, bool was_used) {
+  const std::string& session = grant.session.str();
+  const std::string tunnel = "tunnel of " + grant.person + " to " + grant.target;
   Event event{EventName::tunnel_opened,
               grant.session,
               grant.person,
@@ -254,16 +275,22 @@ void Gateway::tell(const Grant& grant, const Outcome& outcome, bool had_peer) {
               {},
               {}};
   if (outcome.state == Outcome::State::open) {
+    if (!open_.insert(grant.session).second) return;
+    if (!was_used) {
+      Event first = event;
+      first.name = EventName::tunnel_first_packet;
+      first.text = tunnel + " let its first packet through";
+      unused_.emplace(session, std::move(first));
+    }
     // Found open at start: the process before this one told it.
-    if (!open_.insert(grant.session).second || had_peer) return;
-    event.text = "tunnel of " + grant.person + " to " + grant.target + " opened until " +
-                 render_time(grant.not_after) +
+    if (had_peer) return;
+    event.text = tunnel + " opened until " + render_time(grant.not_after) +
                  (grant.nat ? "; the target sees this gateway's address" : "");
   } else if (outcome.state == Outcome::State::closed) {
+    unused_.erase(session);
     if (open_.erase(grant.session) == 0 && !had_peer) return;
     event.name = EventName::tunnel_closed;
-    event.text =
-        "tunnel of " + grant.person + " to " + grant.target + " closed, nothing of it is left";
+    event.text = tunnel + " closed, nothing of it is left";
     if (const Usage& usage = used_[grant.session]; usage.seen())
       event.text += "; received " + std::to_string(usage.rx()) + ", sent " +
                     std::to_string(usage.tx()) + " bytes";

@@ -50,6 +50,11 @@ class Gateway final : public node::Enforcer {
                                                 WallTime now) override;
   boost::json::value evidence_of_absence(const SessionId& session) override;
 
+  // Tells tunnel.first_packet, once a session, of those that have had one let through by now. Costs
+  // a listing of all elements while some session waits for it, otherwise nothing. After a restart a
+  // session whose elements have counted packets is taken for told.
+  void look_for_first_packets();
+
  private:
   struct Work;  // one converge
   Result<void> settle(Work& work);
@@ -57,7 +62,8 @@ class Gateway final : public node::Enforcer {
   void remove_elements(std::span<const Element> elements);
   void judge(Work& work);
   void note_usage(Work& work);
-  void tell(const Grant& grant, const node::Outcome& outcome, bool had_peer);
+  void tell_first_packets(const std::vector<Element>& elements);
+  void tell(const Grant& grant, const node::Outcome& outcome, bool had_peer, bool was_used);
 
   Settings settings_;
   Kernel& kernel_;
@@ -68,6 +74,7 @@ class Gateway final : public node::Enforcer {
   bool settled_ = false;                  // that left nothing undone, and nothing was cut since
   std::set<SessionId> open_;              // told as opened, or found open
   std::map<SessionId, Usage> used_;
+  std::map<std::string, Event> unused_;  // of open sessions: the event that their first packet makes
 };
 
 }  // namespace jitwg::gateway

@@ -14,6 +14,7 @@ class Kernel {
  public:
   virtual ~Kernel() = default;
   virtual Result<Observed> observe() = 0;
+  virtual Result<std::vector<Element>> list_elements() = 0;  // a part of it, for less
   // One transaction. wrong_state: drifted meanwhile; observe and plan again.
   virtual Result<void> change_elements(const std::vector<Element>& remove,
                                        const std::vector<Element>& add) = 0;

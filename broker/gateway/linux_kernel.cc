@@ -8,6 +8,19 @@
 #include "broker/os/service.h"
 
 namespace jitwg::gateway {
+namespace {
+
+Result<std::vector<Element>> list_all(netfilter::Table& table) {
+  std::vector<Element> all;
+  for (const char* set : kSets) {
+    JITWG_ASSIGN(std::vector<Element> some, table.list(set));
+    all.insert(all.end(), std::make_move_iterator(some.begin()),
+               std::make_move_iterator(some.end()));
+  }
+  return all;
+}
+
+}  // namespace
 
 Result<std::unique_ptr<LinuxKernel>> LinuxKernel::open(const InterfaceSettings& settings) {
   JITWG_ASSIGN(std::string ruleset, render_ruleset(settings.name));
@@ -62,14 +75,18 @@ Result<wireguard::Interface> LinuxKernel::observe_interface() {
   return wireguard_.transport->get();
 }
 
-Result<std::vector<Element>> LinuxKernel::list_elements() {
-  std::vector<Element> all;
-  for (const char* set : kSets) {
-    JITWG_ASSIGN(std::vector<Element> some, table_.list(set));
-    all.insert(all.end(), std::make_move_iterator(some.begin()),
-               std::make_move_iterator(some.end()));
-  }
-  return all;
+Result<std::vector<Element>> LinuxKernel::list_elements() { return list_all(table_); }
+
+Result<Observed> LinuxKernel::look(const std::string& interface) {
+  JITWG_ASSIGN(const auto transport, find_transport(interface));
+  JITWG_ASSIGN(netfilter::Table table, netfilter::Table::open(kTable));
+  Observed observed;
+  auto elements = list_all(table);
+  if (!elements && elements.error().code != Code::wrong_state)
+    return tl::unexpected(elements.error());
+  if (elements) observed.elements = std::move(*elements);
+  JITWG_ASSIGN(observed.interface, transport->get());
+  return observed;
 }
 
 Result<Observed> LinuxKernel::observe() {

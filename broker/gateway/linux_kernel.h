@@ -17,12 +17,16 @@ class LinuxKernel final : public Kernel {
   // `settings` are kept to make the interface anew.
   static Result<std::unique_ptr<LinuxKernel>> open(const InterfaceSettings& settings);
 
+  // What is there, for who only wants to see it. No table: no elements.
+  static Result<Observed> look(const std::string& interface);
+
   const wireguard::PublicKey& public_key() const { return wireguard_.public_key; }
 
   // Makes the table anew, loudly, when anything of it but elements is not as it was loaded, and the
   // interface when nothing answers for it. An interface that is gone and cannot be made has no
   // peers.
   Result<Observed> observe() override;
+  Result<std::vector<Element>> list_elements() override;
   // Readable, and true: somebody else changed our table; observe.
   int changes() const { return table_.news(); }
   bool take_changes();
@@ -40,7 +44,6 @@ class LinuxKernel final : public Kernel {
         ruleset_(std::move(ruleset)),
         table_(std::move(table)),
         wireguard_(std::move(wireguard)) {}
-  Result<std::vector<Element>> list_elements();
   Result<void> check_table();
   Result<wireguard::Interface> observe_interface();
 

@@ -4,6 +4,7 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <cstdio>
 #include <functional>
 
@@ -25,6 +26,7 @@ namespace jitwg::gateway {
 namespace {
 
 constexpr size_t kKeyFileBytes = 16 * 1024;
+constexpr std::chrono::seconds kLookEvery(2);  // for first packets
 
 const std::vector<Option> kOptions = {
     {"broker", "unix:/run/jitwg/broker.sock",
@@ -136,9 +138,21 @@ Result<void> serve(const Config& config) {
     });
   };
   watch();
+  boost::asio::steady_timer packets(io);
+  const std::function<void()> look = [&] {
+    const auto began = std::chrono::steady_clock::now();
+    gateway.look_for_first_packets();
+    const auto took = std::chrono::steady_clock::now() - began;
+    packets.expires_after(std::max<std::chrono::nanoseconds>(kLookEvery, 50 * took));
+    packets.async_wait([&](const boost::system::error_code& failed) {
+      if (!failed) look();
+    });
+  };
+  look();
   service.ready("gateway " + identity.node + " on " + settings.name + ", key " +
                 kernel->public_key().str());
   io.run();
+  gateway.look_for_first_packets();  // the next process does not tell what has been by then
   return {};
 }
 

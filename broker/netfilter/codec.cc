@@ -1,6 +1,7 @@
 #include "broker/netfilter/codec.h"
 
 #include <libnftnl/batch.h>
+#include <libnftnl/expr.h>
 #include <libnftnl/set.h>
 #include <libnftnl/udata.h>
 #include <linux/netfilter.h>
@@ -84,6 +85,13 @@ Element element_of(nftnl_set_elem* item, const std::string& set) {
     element.remaining = Millis(nftnl_set_elem_get_u64(item, NFTNL_SET_ELEM_EXPIRATION));
   else if (nftnl_set_elem_is_set(item, NFTNL_SET_ELEM_TIMEOUT))
     element.remaining = Millis(nftnl_set_elem_get_u64(item, NFTNL_SET_ELEM_TIMEOUT));
+  if (nftnl_set_elem_is_set(item, NFTNL_SET_ELEM_EXPR)) {
+    const auto* counter =
+        static_cast<const nftnl_expr*>(nftnl_set_elem_get(item, NFTNL_SET_ELEM_EXPR, nullptr));
+    const char* kind = counter ? nftnl_expr_get_str(counter, NFTNL_EXPR_NAME) : nullptr;
+    if (kind != nullptr && std::strcmp(kind, "counter") == 0)
+      element.packets = nftnl_expr_get_u64(counter, NFTNL_EXPR_CTR_PACKETS);
+  }
   const std::string userdata = attribute(item, NFTNL_SET_ELEM_USERDATA);
   // Others' bytes: a record that does not parse leaves no comment, and so belongs to no session.
   if (!userdata.empty() &&

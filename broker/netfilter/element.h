@@ -22,6 +22,7 @@ struct Element {
                         // sets: empty
   std::string comment;  // at most 128 bytes, seen in `nft list set`
   Millis remaining{0};  // adding: the timeout, more than 0; listing: what is left of it
+  uint64_t packets = 0;  // listing, of a set with counters: what it has matched
 
   auto operator<=>(const Element&) const = default;
 };

@@ -134,6 +134,10 @@ def test_request_approve_up_use_revoke(lab, flows):
     closed = wait_state(lab, session, "closed")
     assert closed["close_reason"] == "revoked"
     assert closed["evidence"]["gw1"] == closed["evidence"]["gw1"] | {"result": "verified", "peer": False, "elements": 0, "flows": 0}
+    used = closed["evidence"]["gw1"]
+    assert used["rx"] > 1000 and used["tx"] > 1000 and closed["not_before"] <= used["last_handshake"] <= used["at"]
+    told = lab.jitwg("carol", "show", session).stdout
+    assert re.search(r"evidence +gw1: nothing is left, verified .*; last handshake .*, [0-9.]+ kB from the person, [0-9.]+ kB to them", told), told
     assert closed["evidence"]["jump1"] == closed["evidence"]["jump1"] | {"result": "verified", "processes": 0}
     assert lab.jitwg("alice", "up", session).returncode == 4
     wanted = {

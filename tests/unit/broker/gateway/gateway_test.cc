@@ -139,6 +139,61 @@ TEST_F(GatewayTest, APeerPutInAnewBetweenTwoLooksCountsOn) {
   EXPECT_EQ(usage_at_close(), R"(")" + render_time(kNow + Seconds(90)) + R"(",1030,2040)");
 }
 
+TEST_F(GatewayTest, TheFirstPacketIsToldOnceAndOnlyLookedForUntilThen) {
+  gateway_.look_for_first_packets();
+  EXPECT_EQ(kernel_.listings, 0);
+  converge({{grant(1), true, {}}, {grant(2), true, {}}});
+  gateway_.look_for_first_packets();
+  EXPECT_EQ(events_.count(EventName::tunnel_first_packet), 0u);
+  kernel_.state.elements.at(1).packets = 3;
+  kernel_.broken = true;
+  gateway_.look_for_first_packets();
+  kernel_.broken = false;
+  for (int i = 0; i < 3; ++i) gateway_.look_for_first_packets();
+  ASSERT_EQ(events_.count(EventName::tunnel_first_packet), 1u);
+  const Event& event = events_.events.back();
+  EXPECT_EQ(event.session->str(), kernel_.state.elements.at(1).comment);
+  EXPECT_EQ(event.person, "alice");
+  EXPECT_EQ(event.target, "db-prod");
+  EXPECT_EQ(event.node, "gw1");
+  kernel_.state.elements.at(1).packets = 0;  // put in anew
+  kernel_.state.elements.at(0).packets = 1;
+  converge({{grant(1), true, {}}, {grant(2), true, {}}});  // a full look sees them, too
+  kernel_.state.elements.at(1).packets = 9;
+  gateway_.look_for_first_packets();
+  EXPECT_EQ(events_.count(EventName::tunnel_first_packet), 2u);
+  const int so_far = kernel_.listings;
+  gateway_.look_for_first_packets();
+  EXPECT_EQ(kernel_.listings, so_far) << "nobody is waited for";
+}
+
+TEST_F(GatewayTest, AFirstPacketJustBeforeTheCloseIsTold) {
+  one(grant(1), true);
+  kernel_.state.elements.at(0).packets = 1;
+  one(grant(1), false);
+  std::vector<EventName> told;
+  for (const Event& event : events_.events) told.push_back(event.name);
+  EXPECT_EQ(told, (std::vector{EventName::tunnel_opened, EventName::tunnel_first_packet, EventName::tunnel_closed}));
+  one(grant(2), true);
+  one(grant(2), false);  // never used
+  const int so_far = kernel_.listings;
+  gateway_.look_for_first_packets();
+  EXPECT_EQ(kernel_.listings, so_far);
+}
+
+TEST_F(GatewayTest, ARestartTellsNoFirstPacketTwiceAndMissesNone) {
+  converge({{grant(1), true, {}}, {grant(2), true, {}}});
+  kernel_.state.elements.at(0).packets = 1;
+  const std::string used = kernel_.state.elements.at(0).comment;
+  gateway_.look_for_first_packets();
+  Gateway next({"gw1", key(0), pools()}, kernel_, events_, [this] { return instant_; });
+  next.converge({{grant(1), true, {}}, {grant(2), true, {}}}, kNow);
+  for (Element& element : kernel_.state.elements) ++element.packets;
+  next.look_for_first_packets();
+  ASSERT_EQ(events_.count(EventName::tunnel_first_packet), 2u);
+  EXPECT_NE(events_.events.back().session->str(), used);
+}
+
 TEST_F(GatewayTest, AForeignPeersKeyIsRefusedAndThePeerOutlivesTheClose) {
   const wireguard::Peer foreign{key(1), prefixes({"192.168.7.0/24"}), {}, kNow, 500, 600};
   kernel_.state.interface.peers = {foreign};

@@ -64,6 +64,11 @@ class FakeKernel : public Kernel {
     if (broken) return fail(Code::system, "broken");
     return state;
   }
+  Result<std::vector<Element>> list_elements() override {
+    ++listings;
+    if (broken) return fail(Code::system, "broken");
+    return state.elements;
+  }
   Result<void> change_elements(const std::vector<Element>& remove,
                                const std::vector<Element>& add) override {
     if (drifts > 0 && !remove.empty()) {  // one element expired by itself just now
@@ -117,7 +122,7 @@ class FakeKernel : public Kernel {
   std::set<IpAddress> flows, stuck_flows;  // by inner address; stuck: cannot be deleted
   std::string steps;                       // e: elements changed, p: peers changed
   bool broken = false, refuse_elements = false, refuse_peers = false;
-  int drifts = 0;
+  int drifts = 0, listings = 0;
 };
 
 }  // namespace jitwg::gateway::sample

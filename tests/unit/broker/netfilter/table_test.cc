@@ -59,6 +59,32 @@ class TableTest : public testing::Test {
   std::optional<Table> table_;
 };
 
+TEST_F(TableTest, AListingTellsHowManyPacketsMatched) {
+  ASSERT_EQ(system("ip link set lo up"), 0);
+  ASSERT_TRUE(load_ruleset(
+      "add chain inet jitwg_test out { type filter hook output priority 0; }\n"
+      "add rule inet jitwg_test out ip saddr . ip daddr . meta l4proto . th dport @hash4\n"
+      "add rule inet jitwg_test out ip saddr . ip daddr . meta l4proto . th dport @range4\n"));
+  const IpAddress lo = ip("127.0.0.1");
+  const auto key = [&](uint16_t port) { return Key().address(lo).address(lo).protocol(IPPROTO_UDP).port(port).bytes(); };
+  ASSERT_TRUE(table_->change({}, {{"hash4", key(4000), "", "one", Millis(60'000)},
+                                  {"hash4", key(4001), "", "two", Millis(60'000)},
+                                  {"range4", key(4000), key(4009), "all", Millis(60'000)}}));
+  const Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  to.sin_port = htons(4000);
+  for (int i = 0; i < 3; ++i)
+    ASSERT_EQ(::sendto(socket.get(), "x", 1, 0, reinterpret_cast<sockaddr*>(&to), sizeof to), 1);
+  const auto hashed = list("hash4"), ranged = list("range4");
+  ASSERT_EQ(hashed.size(), 2u);
+  EXPECT_EQ(hashed[0].packets, 3u);
+  EXPECT_EQ(hashed[1].packets, 0u);
+  ASSERT_EQ(ranged.size(), 1u);
+  EXPECT_EQ(ranged[0].packets, 3u);
+}
+
 TEST_F(TableTest, AddListRemoveInEveryKindOfSet) {
   const std::vector<Element> elements = {
       {"hash4", tuple(ip("10.90.0.1"), ip("10.60.10.20"), 5432), "", "s1", Millis(60000)},
