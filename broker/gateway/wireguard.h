@@ -59,7 +59,7 @@ class Transport {
   virtual ~Transport() = default;
   virtual Result<Interface> get() = 0;
   virtual Result<void> configure(const PrivateKey& key, uint16_t listen_port) = 0;
-  // Removals first. Removing what is not there is fine. Of an added peer only key and allowed_ips
+  // Removals first. Of many, a part may hold when it fails. Removing what is not there is fine. Of an added peer only key and allowed_ips
   // count; adding one that exists would alter it, so the caller has looked before.
   virtual Result<void> change(const std::vector<PublicKey>& remove,
                               const std::vector<Peer>& add) = 0;

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,7 +23,7 @@ std::string uapi_socket_path(const std::string& interface);
 Result<Interface> parse_uapi_get(std::string& text);
 // io: an errno other than 0, or no answer.
 Result<void> parse_uapi_set(std::string_view text);
-std::string render_uapi_change(const std::vector<PublicKey>& remove, const std::vector<Peer>& add);
+std::string render_uapi_change(std::span<const PublicKey> remove, std::span<const Peer> add);
 
 class Uapi final : public Transport {
  public:

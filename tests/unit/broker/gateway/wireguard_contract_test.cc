@@ -11,6 +11,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 #include <thread>
 
 #include "broker/gateway/link.h"
@@ -189,6 +191,63 @@ TEST_P(WireGuard, ThousandsOfPeers) {
   EXPECT_EQ(peers(), sorted(all));
   change(keys, {peer(5000)});
   EXPECT_EQ(peers(), std::vector{peer(5000)});
+}
+
+TEST_P(WireGuard, TenThousandPeersOneGoesAllGo) {
+  std::vector<Peer> all;
+  std::vector<PublicKey> keys;
+  for (uint32_t n = 1; n <= 10'000; ++n) {
+    all.push_back(peer(n));
+    keys.push_back(peer_key(n));
+  }
+  change({}, all);
+  EXPECT_EQ(peers(), sorted(all));  // a dump over many messages
+  change({peer_key(7000)}, {});
+  std::erase_if(all, [](const Peer& one) { return one.key == peer_key(7000); });
+  EXPECT_EQ(peers(), sorted(all));
+  change(keys, {});
+  EXPECT_TRUE(peers().empty());
+}
+
+// What we never set is never lost: of the interface its mark, of foreign peers preshared key,
+// endpoint and keepalive.
+TEST_P(WireGuard, WhatOthersSetStays) {
+  if (system("wg --version > /dev/null 2>&1") != 0) GTEST_SKIP() << "wg is not installed";
+  ASSERT_TRUE(transport_->configure(private_key(3), 51999));
+  const std::string foreign = peer_key(70).str(), psk = testing::TempDir() + name_ + ".psk";
+  ASSERT_EQ(system(("umask 077; wg genpsk > " + psk + "; wg set " + name_ + " fwmark 0x51 peer " + foreign +
+                    " preshared-key " + psk + " endpoint 192.0.2.9:4000 persistent-keepalive 25 allowed-ips 0.0.0.0/0")
+                       .c_str()),
+            0);
+  const auto shown = [&] {
+    const std::string file = testing::TempDir() + name_ + ".dump";
+    EXPECT_EQ(system(("wg showconf " + name_ + " > " + file).c_str()), 0);
+    std::ifstream in(file);
+    const std::string text{std::istreambuf_iterator<char>(in), {}};
+    const size_t at = text.find(foreign);
+    return (at == std::string::npos ? "gone" : text.substr(at, text.find("[Peer]", at) - at)) +
+           (text.find("FwMark = 0x51") == std::string::npos ? "no mark" : "");
+  };
+  const std::string before = shown();
+  ASSERT_NE(before.find("PresharedKey"), std::string::npos) << before;
+  change({}, {peer(1), peer(2)});
+  change({peer_key(1)}, {peer(3)});
+  ASSERT_TRUE(transport_->configure(private_key(4), 51998));
+  change({peer_key(2), peer_key(3)}, {});
+  EXPECT_EQ(shown(), before);
+  EXPECT_EQ(peers(), (std::vector<Peer>{{peer_key(70), {*Prefix::parse("0.0.0.0/0")}, Endpoint::parse("192.0.2.9:4000").value(), {}}}));
+  EXPECT_EQ(system(("wg set " + name_ + " peer " + foreign + " remove; rm " + psk).c_str()), 0);
+}
+
+TEST_P(WireGuard, TheEndpointIsTheOneLastSeen) {
+  if (system("wg --version > /dev/null 2>&1") != 0) GTEST_SKIP() << "wg is not installed";
+  change({}, {peer(1)});
+  EXPECT_FALSE(peers().at(0).endpoint);
+  for (const char* endpoint : {"192.0.2.9:4000", "[2001:db8::9]:4001"}) {
+    ASSERT_EQ(system(("wg set " + name_ + " peer " + peer_key(1).str() + " endpoint " + endpoint).c_str()), 0);
+    EXPECT_EQ(peers().at(0).endpoint->str(), endpoint);
+    EXPECT_EQ(peers().at(0).allowed_ips, peer(1).allowed_ips);
+  }
 }
 
 TEST_P(WireGuard, NoInterfaceIsAnErrorThatNamesIt) {

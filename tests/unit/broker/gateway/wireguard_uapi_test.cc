@@ -4,7 +4,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <thread>
+#include <utility>
 
 #include "broker/base/encoding.h"
 #include "broker/base/time.h"
@@ -88,7 +90,7 @@ TEST(UapiGet, DamageIsRefusedAndNeverQuoted) {
 TEST(UapiSet, Text) {
   const auto key = *PublicKey::from_bytes(std::string(32, '\xbb'));
   const auto prefix = *Prefix::parse("10.90.0.1");
-  EXPECT_EQ(render_uapi_change({key}, {{key, {prefix}, {}, {}}}),
+  EXPECT_EQ(render_uapi_change(std::vector{key}, std::vector<Peer>{{key, {prefix}, {}, {}}}),
             "set=1\npublic_key=" + kPeer + "\nremove=true\npublic_key=" + kPeer +
                 "\nreplace_allowed_ips=true\nallowed_ip=10.90.0.1/32\n\n");
 }
@@ -109,6 +111,10 @@ class FakeWireguard {
   }
 
   Result<Fd> connect() {
+    if (thread_.joinable()) {
+      thread_.join();
+      earlier.push_back(std::exchange(asked, {}));
+    }
     int ends[2];
     EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
     thread_ = std::thread([this, fd = Fd(ends[1])] {
@@ -122,6 +128,7 @@ class FakeWireguard {
     return Fd(ends[0]);
   }
   std::string asked;
+  std::vector<std::string> earlier;  // questions
 
  private:
   std::string answer_;
@@ -146,6 +153,32 @@ TEST(Uapi, ConfigureSendsKeyAndPort) {
   EXPECT_EQ(text, std::string(text.size(), '\0'));
   ASSERT_TRUE(uapi.configure(*key, 51820));
   EXPECT_EQ(fake.asked, std::string("set=1\nprivate_key=") + kPrivate + "\nlisten_port=51820\n\n");
+}
+
+TEST(Uapi, ManyPeersGoInPortionsRemovalsFirst) {
+  FakeWireguard fake("errno=0\n\n");
+  Uapi uapi([&] { return fake.connect(); });
+  std::vector<PublicKey> remove;
+  std::vector<Peer> add;
+  for (uint32_t n = 0; n < 1200; ++n) {
+    std::string bytes(32, '\x05');
+    std::memcpy(bytes.data(), &n, sizeof n);
+    const auto key = *PublicKey::from_bytes(bytes);
+    n < 700 ? remove.push_back(key) : add.push_back({key, {}, {}, {}});
+  }
+  ASSERT_TRUE(uapi.change(remove, add));
+  ASSERT_EQ(fake.earlier.size(), 2u);
+  std::string all;
+  for (const std::string& question : {fake.earlier[0], fake.earlier[1], fake.asked}) {
+    EXPECT_TRUE(question.starts_with("set=1\n") && question.ends_with("\n\n"));
+    size_t peers = 0;
+    for (size_t at = 0; (at = question.find("public_key=", at)) != std::string::npos; ++at) ++peers;
+    EXPECT_LE(peers, 500u);
+    all += question.substr(6, question.size() - 7);
+  }
+  EXPECT_EQ("set=1\n" + all + "\n", render_uapi_change(remove, add));
+  ASSERT_TRUE(uapi.change({}, {}));
+  EXPECT_EQ(fake.earlier.size(), 2u) << "nothing is not asked";
 }
 
 TEST(Uapi, RefusalHalfAnswerAndNobodyThere) {
