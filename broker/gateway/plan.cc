@@ -17,15 +17,6 @@ struct ElementKey {
   bool operator==(const ElementKey& other) const { return (*this <=> other) == 0; }
 };
 
-// Somebody else's peer, whoever claims its key.
-bool is_foreign(const Peer& peer, const std::vector<Prefix>& pools) {
-  return !peer.allowed_ips.empty() &&
-         std::none_of(peer.allowed_ips.begin(), peer.allowed_ips.end(), [&](const Prefix& allowed) {
-           return std::any_of(pools.begin(), pools.end(),
-                              [&](const Prefix& pool) { return pool.contains(allowed); });
-         });
-}
-
 bool holds(const std::map<PublicKey, const Peer*>& peers, const Tunnel& tunnel) {
   const auto found = peers.find(tunnel.key);
   return found != peers.end() && found->second->allowed_ips == tunnel.addresses;
@@ -100,8 +91,8 @@ void plan_peers(const std::vector<Tunnel>& wanted, const std::vector<const Tunne
       right.erase(found);  // as it should be
       continue;
     }
-    const bool foreign = peer.allowed_ips.empty() || is_foreign(peer, pools);
-    if (!foreign || ours.contains(peer.key)) plan.remove_peers.push_back(peer.key);
+    if (has_address_in(peer, pools) || ours.contains(peer.key))
+      plan.remove_peers.push_back(peer.key);
   }
   for (const auto& [key, tunnel] : right)
     plan.add_peers.push_back({key, tunnel->addresses, {}, {}});
@@ -127,6 +118,13 @@ void plan_elements(const std::vector<const Tunnel*>& chosen, const Observed& obs
 
 }  // namespace
 
+bool has_address_in(const Peer& peer, const std::vector<Prefix>& pools) {
+  return std::any_of(peer.allowed_ips.begin(), peer.allowed_ips.end(), [&](const Prefix& allowed) {
+    return std::any_of(pools.begin(), pools.end(),
+                       [&](const Prefix& pool) { return pool.contains(allowed); });
+  });
+}
+
 Plan plan(const std::vector<Tunnel>& wanted, const Observed& observed,
           const std::vector<Prefix>& pools) {
   Plan result;
@@ -134,7 +132,8 @@ Plan plan(const std::vector<Tunnel>& wanted, const Observed& observed,
   for (const Peer& peer : observed.interface.peers) peers.emplace(peer.key, &peer);
   for (const Tunnel& tunnel : wanted)
     if (const auto found = peers.find(tunnel.key);
-        !tunnel.held && found != peers.end() && is_foreign(*found->second, pools))
+        !tunnel.held && found != peers.end() && !found->second->allowed_ips.empty() &&
+        !has_address_in(*found->second, pools))
       result.foreign.insert(tunnel.key);
   const auto chosen = choose(wanted, peers, result);
   plan_peers(wanted, chosen, observed, pools, result);

@@ -49,6 +49,8 @@ struct Plan {
 // what was asked.
 constexpr Millis kEndTolerance{500};
 
+bool has_address_in(const wireguard::Peer& peer, const std::vector<Prefix>& pools);
+
 Plan plan(const std::vector<Tunnel>& wanted, const Observed& observed,
           const std::vector<Prefix>& pools);
 

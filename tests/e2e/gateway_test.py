@@ -138,8 +138,13 @@ class World:
         self.start()
 
     def status_or_none(self):
+        """The peers that the kernel holds, with their sessions."""
+        rows = self.status()[1]
+        return [row for row in rows if row["rx"] is not None] if isinstance(rows, list) else None
+
+    def status(self):
         done = self.gw.run([GATEWAY, "status", "--json", "--config", self.path("gateway.conf")], check=False)
-        return json.loads(done.stdout) if done.returncode == 0 else None
+        return done.returncode, json.loads(done.stdout or "null")
 
     def wait_open(self, *numbers):
         wanted = {session_id(n) for n in numbers}
@@ -467,17 +472,49 @@ def test_status_names_sessions_and_strangers(world):
     world.gw.run(f"wg set jitwg0 peer {stranger} allowed-ips 192.168.7.0/24")
     world.restart()  # a foreign peer survives it
     world.stop()     # and status needs no daemon
-    rows = {row["public_key"]: row for row in world.status_or_none()}
+    code, listed = world.status()
+    assert code == 0 and [row["state"] for row in listed] == ["open", "foreign"]
+    rows = {row["public_key"]: row for row in listed}
     row = rows[world.keys[1][1]]
     assert row["session"] == session_id(1) and row["person"] == "alice" and row["target"] == "db-prod"
     assert row["address"] == ["10.90.0.1/32", "fd00:90::1/128"]
     assert datetime.datetime.fromisoformat(row["not_after"].replace("Z", "+00:00")).timestamp() == end
-    assert row["last_handshake"] and row["rx"] > 0 and row["tx"] > 0
+    assert row["last_handshake"] and row["rx"] > 0 and row["tx"] > 0 and row["first_packet"] is True
+    assert row["endpoint"].startswith("192.0.2.2:") and end - time.time() - 3 < row["time_left"] <= end - time.time() + 1
     assert rows[stranger]["session"] is None and rows[stranger]["last_handshake"] is None
     table = world.gw.run([GATEWAY, "status", "--config", world.path("gateway.conf")]).stdout
     assert "alice" in table and session_id(1) in table
     # The same ID is what nft itself shows.
     assert session_id(1) in world.gw.run("nft list set inet jitwg scope4").stdout
+
+
+def test_status_says_what_the_kernel_lacks_and_what_nobody_knows(world):
+    """For scripts by its exit code; with no daemon, which would mend it."""
+    world.grant(1, [f"tcp {INSIDE}:5432"], not_before="2026-01-01T00:00:00Z")
+    world.grant(2, [f"tcp {INSIDE}:5432"], not_before="2026-01-01T00:00:00Z")
+    world.start()
+    world.wait_open(1, 2)
+    world.stop()
+    assert world.status()[0] == 0
+    world.gw.run("nft flush table inet jitwg")
+    world.gw.run(["nft", f"delete element inet jitwg scope4 {{ 10.90.0.1 . {INSIDE} . tcp . 5432 }}"])
+    world.gw.run(f"wg set jitwg0 peer {world.keys[2][1]} remove")
+    intruder = wg_pair()[1]
+    world.gw.run(f"wg set jitwg0 peer {intruder} allowed-ips 10.90.0.9/32")
+    code, rows = world.status()
+    assert code == 1
+    assert [(row["state"], row["session"]) for row in rows] == [
+        ("missing", session_id(1)), ("missing", session_id(2)), ("unknown", None)]  # fmt: skip
+    assert rows[0]["rx"] == 0 and rows[1]["rx"] is None and rows[1]["first_packet"] is False
+    world.gw.run("nft delete table inet jitwg")
+    table = world.gw.run([GATEWAY, "status", "--config", world.path("gateway.conf")], check=False)
+    assert table.returncode == 1 and table.stdout.count("missing") == 2 and intruder[:12] in table.stdout and not table.stderr
+    world.start()
+    world.wait_open(1, 2)
+    assert world.status()[0] == 0
+    world.gw.run("ip link del jitwg0")
+    code, error = world.status()
+    assert code != 0 and "jitwg0" in error["error"]["message"]
 
 
 @pytest.mark.parametrize("what", ["adopting", "making"])
