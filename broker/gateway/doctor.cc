@@ -96,7 +96,7 @@ Findings examine_network(const InterfaceSettings& settings) {
   found.push_back(check_rp_filter(observe_rp_filter()));
   found.push_back(examine_wireguard(settings));
   found.push_back(check_mtu(settings.name, read_number("/sys/class/net/" + settings.name + "/mtu"),
-                            observe_mtus(settings.name)));
+                            settings.mtu, observe_mtus(settings.name)));
   for (const Prefix& pool : settings.pools) found.push_back(examine_route(settings.name, pool));
   return found;
 }

@@ -193,7 +193,12 @@ Finding check_rp_filter(const std::map<std::string, int>& values) {
   return ok("rp_filter", "loose or off on every interface");
 }
 
-Finding check_mtu(const std::string& interface, int mtu, const std::map<std::string, int>& others) {
+Finding check_mtu(const std::string& interface, int mtu, std::optional<int> configured,
+                  const std::map<std::string, int>& others) {
+  if (configured && mtu != *configured)
+    return warning("mtu", interface + "'s MTU is " + std::to_string(mtu) + ", gateway.conf says " +
+                              std::to_string(*configured),
+                   "systemctl restart jitwg-gateway");
   for (const auto& [name, other] : others)
     if (mtu + kOverhead > other)
       return warning("mtu",
@@ -201,7 +206,8 @@ Finding check_mtu(const std::string& interface, int mtu, const std::map<std::str
                          ": with WireGuard around it " + "too much for the " +
                          std::to_string(other) + " of " + name,
                      "ip link set " + interface + " mtu " + std::to_string(other - kOverhead) +
-                         ", if tunnels come in by " + name);
+                         ", if tunnels come in by " + name + "; gateway.conf: mtu = " +
+                         std::to_string(other - kOverhead) + " keeps it so");
   return ok("mtu", interface + " has " + std::to_string(mtu));
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,7 +45,7 @@ doctor::Finding check_forwarding(const std::string& what, const std::string& sys
 // Interface (or "all") -> rp_filter.
 doctor::Finding check_rp_filter(const std::map<std::string, int>& values);
 // Interface -> MTU, of every other link that carries packets.
-doctor::Finding check_mtu(const std::string& interface, int mtu,
+doctor::Finding check_mtu(const std::string& interface, int mtu, std::optional<int> configured,
                           const std::map<std::string, int>& others);
 
 }  // namespace jitwg::gateway

@@ -1,9 +1,11 @@
 #include "broker/gateway/interface.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,6 +16,7 @@
 #include "broker/gateway/link.h"
 #include "broker/gateway/wireguard_netlink.h"
 #include "broker/gateway/wireguard_uapi.h"
+#include "broker/os/fd.h"
 #include "broker/os/file.h"
 
 namespace jitwg::gateway {
@@ -71,6 +74,22 @@ Result<void> start_wireguard_go(const std::string& program, const std::string& i
   return {};
 }
 
+// wireguard-go would go on without a socket, and say nothing.
+Result<void> check_port_is_free(uint16_t port) {
+  for (const int family : {AF_INET, AF_INET6}) {
+    const Fd socket(::socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    const int on = 1;
+    setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    sockaddr_in6 address{};  // all zeros, it does for both
+    address.sin6_family = static_cast<sa_family_t>(family);
+    address.sin6_port = htons(port);
+    if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 && errno == EADDRINUSE)
+      return fail(Code::bad_config, "UDP port " + std::to_string(port) + " is in use",
+                  "`ss -ulpn` says by whom; end that, or choose another `listen-port` and tell it to the policy");
+  }
+  return {};
+}
+
 constexpr std::string_view kKernelKind = "wireguard";
 
 // Unless it is there.
@@ -116,9 +135,10 @@ Result<ReadyInterface> prepare_interface(const InterfaceSettings& settings) {
   JITWG_ASSIGN(auto transport, find_transport(settings.name));
   JITWG_ASSIGN(const auto interface, transport->get());
   const auto public_key = wireguard::public_key_of(*key);
+  if (interface.listen_port != settings.listen_port) JITWG_TRY(check_port_is_free(settings.listen_port));
   if (interface.public_key != public_key || interface.listen_port != settings.listen_port)
     JITWG_TRY(transport->configure(*key, settings.listen_port));
-  JITWG_TRY(set_link_up(settings.name));
+  JITWG_TRY(set_link_up(settings.name, settings.mtu));
   JITWG_TRY(add_routes(settings.name, settings.pools));
   return ReadyInterface{std::move(transport), public_key};
 }

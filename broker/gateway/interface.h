@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@ struct InterfaceSettings {
   std::string name;      // "jitwg0"
   std::string key_file;  // private key, as `wg genkey` writes it
   uint16_t listen_port = 51820;
+  std::optional<int> mtu;     // unset: what it has, 1420 when it is made
   std::vector<Prefix> pools;  // routed to the interface
   std::string
       wireguard_go;  // started only if there is no such interface yet, and the kernel makes none
@@ -30,7 +32,7 @@ struct ReadyInterface {
 // How to reach an interface that exists, of whatever kind. io: there is none.
 Result<std::unique_ptr<wireguard::Transport>> find_transport(const std::string& interface);
 
-// Name, key, port, link and routes as in `settings`; what is so already is left alone. An interface
+// Name, key, port, MTU, link and routes as in `settings`; what is so already is left alone. An interface
 // that is made goes on running when this process ends, so that sessions outlive a restart. Needs
 // CAP_NET_ADMIN; making one without the kernel's WireGuard also /dev/net/tun. bad_config: the
 // interface is not of the chosen transport.

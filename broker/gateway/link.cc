@@ -101,13 +101,16 @@ Result<void> add_wireguard_link(const std::string& interface) {
   return {};
 }
 
-Result<void> set_link_up(const std::string& interface) {
+Result<void> set_link_up(const std::string& interface, std::optional<int> mtu) {
   JITWG_ASSIGN(const Socket socket, connect());
   JITWG_ASSIGN(const Link link, need_link(socket, interface));
-  if (rtnl_link_get_flags(link.get()) & IFF_UP) return {};
+  const unsigned now = rtnl_link_get_mtu(link.get());
+  const auto wanted = static_cast<unsigned>(mtu.value_or(static_cast<int>(now)));
+  if ((rtnl_link_get_flags(link.get()) & IFF_UP) && now == wanted) return {};
   const Link change(rtnl_link_alloc());
   JITWG_CHECK(change);
   rtnl_link_set_flags(change.get(), IFF_UP);
+  if (now != wanted) rtnl_link_set_mtu(change.get(), wanted);
   if (const int error = rtnl_link_change(socket.get(), link.get(), change.get(), 0); error < 0)
     return fail_netlink("link " + interface + " up", error);
   return {};

@@ -15,7 +15,8 @@ namespace jitwg::gateway {
 Result<std::optional<std::string>> find_link_kind(const std::string& interface);
 // Loads the kernel's module, if it has one.
 Result<void> add_wireguard_link(const std::string& interface);
-Result<void> set_link_up(const std::string& interface);
+// Unset: with the MTU that it has.
+Result<void> set_link_up(const std::string& interface, std::optional<int> mtu);
 // A route to each of `pools` in the main table. One that leads here already is fine; one that leads
 // elsewhere is not touched, and is an error (bad_config).
 Result<void> add_routes(const std::string& interface, const std::vector<Prefix>& pools);

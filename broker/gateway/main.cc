@@ -28,6 +28,7 @@ namespace jitwg::gateway {
 namespace {
 
 constexpr size_t kKeyFileBytes = 16 * 1024;
+constexpr int kLeastMtu = 1280;  // IPv6 needs it (RFC 8200)
 constexpr std::chrono::seconds kLookEvery(2);  // for first packets
 
 const std::vector<Option> kOptions = {
@@ -46,6 +47,7 @@ const std::vector<Option> kOptions = {
     {"wireguard-key", "/etc/jitwg/wg.key",
      "the interface's private key, as `wg genkey` writes it (mode 0600)"},
     {"listen-port", "51820", "the interface's UDP port"},
+    {"mtu", "", "the interface's MTU, from 1280 on; unset: as it is, 1420 when it is made"},
     {.name = "pool", .help = "prefix of inner addresses, routed to the interface", .many = true},
     {"transport", "auto",
      "kernel, userspace (wireguard-go), or auto: the kernel where it has WireGuard"},
@@ -90,14 +92,22 @@ Result<TransportChoice> parse_transport(std::string_view text) {
 }
 
 Result<InterfaceSettings> read_interface_settings(const Config& config) {
-  InterfaceSettings settings{
-      config.get("interface"), config.get("wireguard-key"), 0, {}, config.get("wireguard-go"), {}};
+  InterfaceSettings settings;
+  settings.name = config.get("interface");
+  settings.key_file = config.get("wireguard-key");
+  settings.wireguard_go = config.get("wireguard-go");
   JITWG_ASSIGN(settings.transport, parse_transport(config.get("transport")));
   const auto port = parse_number<uint16_t>(config.get("listen-port"));
   if (!port || *port == 0)
     return fail(Code::bad_config, "listen-port \"" + config.get("listen-port") + "\" is no port",
                 "write 51820");
   settings.listen_port = *port;
+  if (const std::string text = config.get("mtu"); !text.empty()) {
+    settings.mtu = parse_number<uint16_t>(text).value_or(0);
+    if (*settings.mtu < kLeastMtu)
+      return fail(Code::bad_config, "mtu \"" + text + "\" is not from 1280 to 65535",
+                  "write 1420, or less where tunnels come in by links of less than 1500");
+  }
   for (const std::string& text : config.all("pool")) {
     auto pool = Prefix::parse(text);
     if (!pool) return within("pool", pool.error());

@@ -142,9 +142,13 @@ TEST(CheckRpFilter, TheStricterOfAllAndTheInterfaceCounts) {
 }
 
 TEST(CheckMtu, LeavesRoomForWireGuard) {
-  EXPECT_EQ(check_mtu("jitwg0", 1420, {{"eth0", 1500}}).level, Level::ok);
-  EXPECT_EQ(check_mtu("jitwg0", 1420, {{"eth0", 1500}, {"wan0", 1492}}).level, Level::warning);
-  EXPECT_EQ(check_mtu("jitwg0", 1500, {{"eth0", 1500}}).level, Level::warning);
+  EXPECT_EQ(check_mtu("jitwg0", 1420, {}, {{"eth0", 1500}}).level, Level::ok);
+  EXPECT_EQ(check_mtu("jitwg0", 1420, {}, {{"eth0", 1500}, {"wan0", 1492}}).level, Level::warning);
+  EXPECT_EQ(check_mtu("jitwg0", 1500, {}, {{"eth0", 1500}}).level, Level::warning);
+  EXPECT_EQ(check_mtu("jitwg0", 1380, 1380, {{"eth0", 1500}}).level, Level::ok);
+  const auto other = check_mtu("jitwg0", 1420, 1380, {{"eth0", 1500}});
+  EXPECT_EQ(other.level, Level::warning);
+  EXPECT_NE(other.text.find("gateway.conf says 1380"), std::string::npos);
 }
 
 }  // namespace

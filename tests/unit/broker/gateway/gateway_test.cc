@@ -205,6 +205,26 @@ TEST_F(GatewayTest, AForeignPeersKeyIsRefusedAndThePeerOutlivesTheClose) {
   EXPECT_TRUE(events_.events.empty() && kernel_.state.elements.empty());
 }
 
+TEST_F(GatewayTest, AnAddressThatSomebodyTakesBetweenLookAndChangeComesToTheSession) {
+  const auto steal = [&] {
+    for (auto& peer : kernel_.state.interface.peers) std::erase(peer.allowed_ips, grant(1).address[0]);
+    std::erase_if(kernel_.state.interface.peers, [](const auto& peer) { return peer.key == key(70); });
+    kernel_.state.interface.peers.push_back({key(70), {grant(1).address[0]}, {}, {}});
+  };
+  kernel_.before_adding = steal;
+  EXPECT_EQ(one(grant(1), true).state, State::open);
+  for (const auto& peer : kernel_.state.interface.peers)
+    EXPECT_EQ(peer.allowed_ips, peer.key == key(1) ? grant(1).address : std::vector<Prefix>()) << peer.key.str();
+  one(grant(1), false);
+  kernel_.before_adding = nullptr;
+  kernel_.after_adding = steal;  // as often as it is put right
+  EXPECT_EQ(one(grant(2), true).state, State::open) << "nobody takes from this one";
+  EXPECT_EQ(one(grant(1), true).state, State::unfinished) << "what is not read back is not open";
+  kernel_.after_adding = nullptr;
+  EXPECT_EQ(one(grant(1), true).state, State::open);
+  EXPECT_EQ(kernel_.state.interface.peers.size(), 1u) << "and the thief is gone";
+}
+
 TEST_F(GatewayTest, OurPeerBentElsewhereStaysOurs) {
   one(grant(1), true);
   kernel_.state.interface.peers.at(0).allowed_ips = prefixes({"192.168.7.1"});

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -98,14 +99,20 @@ class FakeKernel : public Kernel {
   Result<void> change_peers(const std::vector<wireguard::PublicKey>& remove,
                             const std::vector<wireguard::Peer>& add) override {
     if (refuse_peers) return fail(Code::io, "no");
+    if (before_adding && !add.empty()) before_adding();
     auto& peers = state.interface.peers;
     for (const auto& k : remove) std::erase_if(peers, [&](const auto& p) { return p.key == k; });
     for (const auto& peer : add) {
       // As WireGuard does: an address moves, silently.
       for (auto& other : peers)
         for (const Prefix& address : peer.allowed_ips) std::erase(other.allowed_ips, address);
-      peers.push_back(peer);
+      const auto there = std::find_if(peers.begin(), peers.end(), [&](const auto& p) { return p.key == peer.key; });
+      if (there == peers.end())
+        peers.push_back(peer);
+      else
+        there->allowed_ips = peer.allowed_ips;
     }
+    if (after_adding && !add.empty()) after_adding();
     steps += remove.empty() && add.empty() ? "" : "p";
     return {};
   }
@@ -121,6 +128,7 @@ class FakeKernel : public Kernel {
   Observed state;
   std::set<IpAddress> flows, stuck_flows;  // by inner address; stuck: cannot be deleted
   std::string steps;                       // e: elements changed, p: peers changed
+  std::function<void()> before_adding, after_adding;  // somebody else's doings
   bool broken = false, refuse_elements = false, refuse_peers = false;
   int drifts = 0, listings = 0;
 };
