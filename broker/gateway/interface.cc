@@ -9,11 +9,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
 
 #include "broker/gateway/link.h"
+#include "broker/gateway/plan.h"
 #include "broker/gateway/wireguard_netlink.h"
 #include "broker/gateway/wireguard_uapi.h"
 #include "broker/os/fd.h"
@@ -135,9 +137,18 @@ Result<ReadyInterface> prepare_interface(const InterfaceSettings& settings) {
   JITWG_ASSIGN(auto transport, find_transport(settings.name));
   JITWG_ASSIGN(const auto interface, transport->get());
   const auto public_key = wireguard::public_key_of(*key);
-  if (interface.listen_port != settings.listen_port) JITWG_TRY(check_port_is_free(settings.listen_port));
-  if (interface.public_key != public_key || interface.listen_port != settings.listen_port)
-    JITWG_TRY(transport->configure(*key, settings.listen_port));
+  const bool other_key = interface.public_key != public_key;
+  const bool other_port = interface.listen_port != settings.listen_port;
+  const bool has_others = std::ranges::any_of(interface.peers, [&](const wireguard::Peer& peer) {
+    return !peer.allowed_ips.empty() && !has_address_in(peer, settings.pools);
+  });
+  if (interface.public_key && has_others && (other_key || other_port))
+    return fail(Code::bad_config,
+                "interface " + settings.name + " serves peers of others, with another " + (other_key ? "key" : "port"),
+                other_key ? "give its key as `wireguard-key`, or use another `interface`"
+                          : "give its port as `listen-port`, or use another `interface`");
+  if (other_port) JITWG_TRY(check_port_is_free(settings.listen_port));
+  if (other_key || other_port) JITWG_TRY(transport->configure(*key, settings.listen_port));
   JITWG_TRY(set_link_up(settings.name, settings.mtu));
   JITWG_TRY(add_routes(settings.name, settings.pools));
   return ReadyInterface{std::move(transport), public_key};

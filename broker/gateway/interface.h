@@ -35,7 +35,8 @@ Result<std::unique_ptr<wireguard::Transport>> find_transport(const std::string& 
 // Name, key, port, MTU, link and routes as in `settings`; what is so already is left alone. An interface
 // that is made goes on running when this process ends, so that sessions outlive a restart. Needs
 // CAP_NET_ADMIN; making one without the kernel's WireGuard also /dev/net/tun. bad_config: the
-// interface is not of the chosen transport.
+// interface is not of the chosen transport, serves others' peers with another key or port, or the
+// port is in use.
 Result<ReadyInterface> prepare_interface(const InterfaceSettings& settings);
 
 }  // namespace jitwg::gateway

@@ -37,7 +37,7 @@ def test_an_interface_with_foreign_peers_is_adopted_and_they_live_on(world):  # 
     world.grant(2, [f"tcp {INSIDE}:5432"])
     claimed = world.keys[2][1]  # somebody asks for a session with a foreign peer's key, which is no secret
     world._write("psk", world.gw.run("wg genpsk").stdout)
-    world.gw.run(f"wg set jitwg0 listen-port 51999 fwmark 0x77 peer {site} preshared-key {world.path('psk')} endpoint 192.0.2.2:4711"
+    world.gw.run(f"wg set jitwg0 private-key {world.path('wg.key')} listen-port 51820 fwmark 0x77 peer {site} preshared-key {world.path('psk')} endpoint 192.0.2.2:4711"
                  f" persistent-keepalive 25 allowed-ips 192.168.7.0/24,fd00:7::/64 peer {everywhere} allowed-ips 0.0.0.0/0,::/0"
                  f" peer {bare} peer {claimed} preshared-key {world.path('psk')} allowed-ips 192.168.8.0/24")  # fmt: skip
     foreign = {site, everywhere, bare, claimed}
@@ -58,6 +58,27 @@ def test_an_interface_with_foreign_peers_is_adopted_and_they_live_on(world):  # 
     world.start()
     wait_for(lambda: world.keys[1][1] not in world.gw.run("wg show jitwg0").stdout, "session 1 to go")
     assert foreign_lines(world, foreign) == before
+
+
+@pytest.mark.parametrize("differs", ["key", "port"])
+def test_an_interface_that_serves_others_otherwise_is_not_taken_over(world, differs):  # noqa: F811
+    """Another key or port would cut its peers off."""
+    make_wireguard(world.gw, "jitwg0")
+    private, site = wg_pair()[0], wg_pair()[1]
+    world._write("theirs.key", private)
+    key, port = (world.path("theirs.key"), 51820) if differs == "key" else (world.path("wg.key"), 51999)
+    world.gw.run(f"wg set jitwg0 private-key {key} listen-port {port} peer {site} allowed-ips 192.168.7.0/24")
+    before = world.gw.run("wg showconf jitwg0").stdout
+    done = world.gw.run([GATEWAY, "--config", world.path("gateway.conf")], check=False, timeout=20)
+    assert done.returncode != 0 and "jitwg0" in done.stderr and differs in done.stderr and "`interface`" in done.stderr, done.stderr
+    assert world.gw.run("wg showconf jitwg0").stdout == before
+    # Without others on it, it is the gateway's own from another time.
+    world.gw.run(f"wg set jitwg0 peer {site} remove peer {wg_pair()[1]} allowed-ips 10.90.0.77/32")
+    world.grant(1, [f"tcp {INSIDE}:5432"])
+    world.start()
+    world.wait_open(1)
+    assert world.gw.run("wg show jitwg0 public-key").stdout.strip() == world.gateway_key
+    assert world.gw.run("wg show jitwg0 listen-port").stdout.strip() == "51820"
 
 
 def test_a_person_who_roams_goes_on_and_is_seen_at_the_new_endpoint(world):  # noqa: F811
