@@ -199,3 +199,36 @@ def test_a_listen_port_in_use_is_said(world):  # noqa: F811
     taken.wait()
     assert done.returncode != 0, "it would listen nowhere"
     assert "51820" in done.stderr and "in use" in done.stderr, done.stderr
+
+
+def test_somebody_who_meddles_while_sessions_open_gains_nothing_and_breaks_nothing(world):  # noqa: F811
+    """Takes session 1's address again and again, also between the gateway's look and its change."""
+    scope = [f"tcp {INSIDE}:5432"]
+    world.grant(2, scope)
+    world.start()
+    world.wait_open(2)
+    world.tunnel(2)
+    flow = world.talk("tcp", INSIDE, 5432)
+    thief, foreign = wg_pair()[1], wg_pair()[1]
+    world.gw.run(f"wg set jitwg0 peer {foreign} allowed-ips 192.168.7.0/24")
+    before = foreign_lines(world, {foreign})
+    world.stop()
+    world.grant(1, scope)
+    meddler = world.gw.popen(["sh", "-c", f"while :; do wg set jitwg0 peer {thief} allowed-ips 10.90.0.1/32; done"])
+    try:
+        world.start()
+        for n in range(10):
+            world.gw.run(f"nft add chain inet jitwg poke{n}")  # each makes the gateway look and mend
+            time.sleep(0.2)
+    finally:
+        world.gw.signal(meddler, 15)
+        meddler.wait(10)
+    world.gw.run("nft add chain inet jitwg poke")
+    wait_for(lambda: thief not in world.gw.run("wg show jitwg0").stdout, "the thief to go")
+    assert flow.runs(), "the other session never noticed"
+    states = {row["public_key"]: row["state"] for row in world.status()[1]}
+    assert states == {world.keys[1][1]: "open", world.keys[2][1]: "open", foreign: "foreign"}
+    assert foreign_lines(world, {foreign}) == before
+    world.person.run("ip link del jw2")
+    world.tunnel(1)
+    assert world.reaches("tcp", INSIDE, 5432, 5)
