@@ -77,7 +77,8 @@ class NetworkRealm(TlsRealm):
     def tunnels(self):
         """The sessions of the peers that the kernel holds; None: no interface."""
         done = self.gw.run([binary("jitwg-gateway"), "status", "--json", "--config", str(self.dir / "gateway.conf")], check=False)
-        return {row["session"] for row in json.loads(done.stdout)} if done.returncode == 0 else None
+        rows = json.loads(done.stdout or "null")
+        return {row["session"] for row in rows if row["rx"] is not None} if isinstance(rows, list) else None
 
     def open(self, seconds):
         """A live session: its ID, its token and when it ends."""
