@@ -10,7 +10,7 @@ _DAEMONS = ("jitwg-signer", "jitwgd", "jitwg-gateway", "jitwg-hostd")
 # Each stage starts when the one before is ready; within a stage all start at once.
 _STAGES = (("wireguard-go", "echo", "jitwg-signer"), ("jitwgd",), ("jitwg-gateway", "jitwg-hostd"))
 _NODE_DAEMON = {"gateway": "jitwg-gateway", "jumphost": "jitwg-hostd"}
-_JOIN_WITHIN = 60.0
+_JOIN_WITHIN = 120.0
 
 
 def _start(lab, wanted):

@@ -92,9 +92,10 @@ def _unit_name(spec):
 def install(host, specs, sources):
     """Called by the host's first process, once everything else of the host is there."""
     empty_folder(_OF_THE_LAB)
-    _mask_the_machines_own()
+    wanted = {*_WANTED, *(_WANTED_FOR_LOGINS if host.role == "jumphost" else ())}
+    _mask_the_machines_own(wanted)
     os.makedirs(f"{_OF_THE_LAB}/multi-user.target.wants")
-    for unit in (*_WANTED, *(_WANTED_FOR_LOGINS if host.role == "jumphost" else ())):
+    for unit in wanted:
         os.symlink(f"{_OF_THE_MACHINE}/{unit}", f"{_OF_THE_LAB}/multi-user.target.wants/{unit}")
     os.symlink(f"{_OF_THE_MACHINE}/multi-user.target", f"{_OF_THE_LAB}/default.target")
     make_folder(_HELD, 0o755)
@@ -111,10 +112,10 @@ def install(host, specs, sources):
         _install_unit(spec, sources.jitwg)
 
 
-def _mask_the_machines_own():
-    """Whatever it would start by itself; generators first, which make units at boot."""
-    wanted = {os.path.basename(path) for path in glob.glob(f"{_OF_THE_MACHINE}/*.wants/*")}
-    for name in wanted - {*_WANTED, *_WANTED_FOR_LOGINS} | {"modprobe@.service"}:
+def _mask_the_machines_own(wanted):
+    """Whatever else it would start by itself; generators first, which make units at boot."""
+    started = {os.path.basename(path) for path in glob.glob(f"{_OF_THE_MACHINE}/*.wants/*")}
+    for name in started - wanted | {"modprobe@.service"}:
         if not name.endswith((".socket", ".slice")):
             os.symlink("/dev/null", f"{_OF_THE_LAB}/{name}")
     empty_folder("/etc/systemd/system-generators")

@@ -139,7 +139,7 @@ class Program:
     ready: str = "notify"  # "notify": READY=1 on NOTIFY_SOCKET; or the path of a file to appear
     journal: bool = True  # stdout and stderr go to the host's journal
     env: dict = field(default_factory=dict)
-    ready_within: float = 60.0  # seconds; an emulated machine is slow
+    ready_within: float = 180.0  # seconds; an emulated machine is slow
 
 
 JOURNALD = Program("systemd-journald", ("/lib/systemd/systemd-journald",), journal=False)
