@@ -2,6 +2,7 @@
 
 #include <libnetfilter_conntrack/libnetfilter_conntrack.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -13,6 +14,8 @@
 namespace jitwg::gateway {
 namespace {
 
+constexpr timeval kAnswerWithin{5, 0};
+
 struct HandleDeleter {
   void operator()(nfct_handle* handle) const { nfct_close(handle); }
 };
@@ -21,6 +24,13 @@ struct EntryDeleter {
 };
 using Handle = std::unique_ptr<nfct_handle, HandleDeleter>;
 using Entry = std::unique_ptr<nf_conntrack, EntryDeleter>;
+
+Result<Handle> open_conntrack() {
+  Handle handle(nfct_open(CONNTRACK, 0));
+  if (!handle) return fail_errno("netlink socket for conntrack", errno);
+  setsockopt(nfct_fd(handle.get()), SOL_SOCKET, SO_RCVTIMEO, &kAnswerWithin, sizeof kAnswerWithin);
+  return handle;
+}
 
 struct Search {
   const std::vector<Prefix>& pools;
@@ -59,8 +69,7 @@ int on_entry(nf_conntrack_msg_type, nf_conntrack* entry, void* data) {
 }
 
 Result<Search> list(const std::vector<Prefix>& pools, const std::set<IpAddress>& live) {
-  const Handle handle(nfct_open(CONNTRACK, 0));
-  if (!handle) return fail_errno("netlink socket for conntrack", errno);
+  JITWG_ASSIGN(const Handle handle, open_conntrack());
   Search search{pools, live, {}, {}};
   nfct_callback_register(handle.get(), NFCT_T_ALL, on_entry, &search);
   const uint32_t family = AF_UNSPEC;
@@ -75,8 +84,7 @@ Result<std::map<IpAddress, size_t>> cut_flows(const std::vector<Prefix>& pools,
                                               const std::set<IpAddress>& live) {
   JITWG_ASSIGN(const Search before, list(pools, live));
   if (before.found.empty()) return before.counts;
-  const Handle handle(nfct_open(CONNTRACK, 0));
-  if (!handle) return fail_errno("netlink socket for conntrack", errno);
+  JITWG_ASSIGN(const Handle handle, open_conntrack());
   for (const Entry& entry : before.found)
     // ENOENT: it ended by itself meanwhile.
     if (nfct_query(handle.get(), NFCT_Q_DESTROY, entry.get()) < 0 && errno != ENOENT)

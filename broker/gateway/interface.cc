@@ -128,6 +128,11 @@ Result<std::unique_ptr<wireguard::Transport>> find_transport(const std::string& 
   return std::make_unique<wireguard::Uapi>(wireguard::Uapi::at(interface));
 }
 
+Result<void> set_up_link(const InterfaceSettings& settings) {
+  JITWG_TRY(set_link_up(settings.name, settings.mtu));
+  return add_routes(settings.name, settings.pools);
+}
+
 Result<ReadyInterface> prepare_interface(const InterfaceSettings& settings) {
   JITWG_ASSIGN(std::string text, read_secret_file(settings.key_file, 1024));
   auto key = wireguard::parse_private_key(text);
@@ -149,8 +154,7 @@ Result<ReadyInterface> prepare_interface(const InterfaceSettings& settings) {
                           : "give its port as `listen-port`, or use another `interface`");
   if (other_port) JITWG_TRY(check_port_is_free(settings.listen_port));
   if (other_key || other_port) JITWG_TRY(transport->configure(*key, settings.listen_port));
-  JITWG_TRY(set_link_up(settings.name, settings.mtu));
-  JITWG_TRY(add_routes(settings.name, settings.pools));
+  JITWG_TRY(set_up_link(settings));
   return ReadyInterface{std::move(transport), public_key};
 }
 

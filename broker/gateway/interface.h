@@ -39,4 +39,7 @@ Result<std::unique_ptr<wireguard::Transport>> find_transport(const std::string& 
 // port is in use.
 Result<ReadyInterface> prepare_interface(const InterfaceSettings& settings);
 
+// The last part of it, link and routes: who sets a link down takes its routes away.
+Result<void> set_up_link(const InterfaceSettings& settings);
+
 }  // namespace jitwg::gateway

@@ -2,15 +2,21 @@
 
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <netlink/attr.h>
+#include <netlink/msg.h>
 #include <netlink/route/link.h>
 #include <netlink/route/nexthop.h>
 #include <netlink/route/route.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 
+#include <cerrno>
 #include <memory>
 
 namespace jitwg::gateway {
 namespace {
+
+constexpr timeval kAnswerWithin{5, 0};
 
 template <auto free>
 struct Freed {
@@ -34,6 +40,7 @@ Result<Socket> connect() {
   JITWG_CHECK(socket);
   if (const int error = nl_connect(socket.get(), NETLINK_ROUTE); error < 0)
     return fail_netlink("rtnetlink socket", error);
+  setsockopt(nl_socket_get_fd(socket.get()), SOL_SOCKET, SO_RCVTIMEO, &kAnswerWithin, sizeof kAnswerWithin);
   return socket;
 }
 
@@ -140,6 +147,31 @@ Result<void> add_routes(const std::string& interface, const std::vector<Prefix>&
                   "`ip route show " + pool.str() + "`; remove it, or choose another pool");
   }
   return {};
+}
+
+Result<Fd> watch_links() {
+  Fd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
+  sockaddr_nl address{};
+  address.nl_family = AF_NETLINK;
+  address.nl_groups = RTMGRP_LINK;
+  if (!fd.valid() || ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    return fail_errno("news of links", errno);
+  return fd;
+}
+
+bool take_link_news(const Fd& watch, const std::string& interface) {
+  alignas(nlmsghdr) char buffer[32 * 1024];
+  bool changed = false;
+  for (;;) {
+    const ssize_t got = ::recv(watch.get(), buffer, sizeof buffer, MSG_DONTWAIT);
+    if (got < 0 && errno != EINTR && errno != ENOBUFS) return changed;
+    changed |= got < 0 && errno == ENOBUFS;
+    size_t left = got < 0 ? 0 : static_cast<size_t>(got);
+    for (auto* message = reinterpret_cast<nlmsghdr*>(buffer); NLMSG_OK(message, left); message = NLMSG_NEXT(message, left)) {
+      const nlattr* name = nlmsg_find_attr(message, sizeof(ifinfomsg), IFLA_IFNAME);
+      changed |= name != nullptr && nla_strcmp(name, interface.c_str()) == 0;
+    }
+  }
 }
 
 Result<bool> has_route(const std::string& interface, const Prefix& pool) {

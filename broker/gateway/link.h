@@ -7,6 +7,7 @@
 
 #include "broker/base/address.h"
 #include "broker/base/error.h"
+#include "broker/os/fd.h"
 
 namespace jitwg::gateway {
 
@@ -20,6 +21,10 @@ Result<void> set_link_up(const std::string& interface, std::optional<int> mtu);
 // A route to each of `pools` in the main table. One that leads here already is fine; one that leads
 // elsewhere is not touched, and is an error (bad_config).
 Result<void> add_routes(const std::string& interface, const std::vector<Prefix>& pools);
+// Readable when a link of this machine changes.
+Result<Fd> watch_links();
+// Takes all the news there is, without waiting. True: some of it was about `interface`, or news was lost.
+bool take_link_news(const Fd& watch, const std::string& interface);
 // Does the main table have it already?
 Result<bool> has_route(const std::string& interface, const Prefix& pool);
 

@@ -27,21 +27,27 @@ Result<std::unique_ptr<LinuxKernel>> LinuxKernel::open(const InterfaceSettings& 
   JITWG_TRY(netfilter::load_ruleset(ruleset));
   JITWG_ASSIGN(auto table, netfilter::Table::open(kTable));
   JITWG_ASSIGN(auto wireguard, prepare_interface(settings));
-  std::unique_ptr<LinuxKernel> kernel(
-      new LinuxKernel(settings, std::move(ruleset), std::move(table), std::move(wireguard)));
+  JITWG_ASSIGN(Fd links, watch_links());
+  std::unique_ptr<LinuxKernel> kernel(new LinuxKernel(settings, std::move(ruleset), std::move(table),
+                                                      std::move(links), std::move(wireguard)));
   JITWG_ASSIGN(kernel->as_loaded_, netfilter::list_chains(kTable));
   return kernel;
 }
 
 bool LinuxKernel::take_changes() {
   changed_ |= table_.take_news();
-  return changed_;
+  link_changed_ |= take_link_news(links_, settings_.name);
+  return changed_ || link_changed_;
 }
 
 // Every packet depends on the chains: a rule more or less may let through anything.
 Result<void> LinuxKernel::check_table() {
-  if (!take_changes()) return {};
-  if (netfilter::list_chains(kTable) != as_loaded_) {
+  take_changes();
+  if (!changed_) return {};
+  auto seen = netfilter::list_chains(kTable);
+  // Making it anew interrupts everybody: not for an answer that was lost.
+  for (int again = 0; !seen && again < 2; ++again) seen = netfilter::list_chains(kTable);
+  if (seen != as_loaded_) {
     log(Level::error, "somebody changed the chains of nftables table inet jitwg: making them anew");
     // From nothing, for sets and flags may have been changed too. One transaction: no packet passes
     // between; live sessions wait until their elements are back.
@@ -55,6 +61,9 @@ Result<void> LinuxKernel::check_table() {
 
 Result<wireguard::Interface> LinuxKernel::observe_interface() {
   auto seen = wireguard_.transport->get();
+  if (std::exchange(link_changed_, false) && seen)
+    if (const auto up = set_up_link(settings_); !up)
+      log(Level::error, "interface " + settings_.name + " is not set up: " + up.error().render());
   if (seen) return seen;
   const bool first = !std::exchange(interface_gone_, true);  // said once, tried at every look
   if (first)

@@ -2,6 +2,7 @@
 // its own socket.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <string>
 
@@ -27,8 +28,8 @@ class LinuxKernel final : public Kernel {
   // peers.
   Result<Observed> observe() override;
   Result<std::vector<Element>> list_elements() override;
-  // Readable, and true: somebody else changed our table; observe.
-  int changes() const { return table_.news(); }
+  // One is readable, and take_changes() true: somebody changed our table or our interface; observe.
+  std::array<int, 2> changes() const { return {table_.news(), links_.get()}; }
   bool take_changes();
   Result<void> change_elements(const std::vector<Element>& remove,
                                const std::vector<Element>& add) override;
@@ -39,10 +40,11 @@ class LinuxKernel final : public Kernel {
 
  private:
   LinuxKernel(InterfaceSettings settings, std::string ruleset, netfilter::Table table,
-              ReadyInterface wireguard)
+              Fd links, ReadyInterface wireguard)
       : settings_(std::move(settings)),
         ruleset_(std::move(ruleset)),
         table_(std::move(table)),
+        links_(std::move(links)),
         wireguard_(std::move(wireguard)) {}
   Result<void> check_table();
   Result<wireguard::Interface> observe_interface();
@@ -50,8 +52,10 @@ class LinuxKernel final : public Kernel {
   const InterfaceSettings settings_;
   std::string ruleset_;
   netfilter::Table table_;
+  const Fd links_;
   ReadyInterface wireguard_;
   bool interface_gone_ = false;
+  bool link_changed_ = false;  // it may be down, without routes: to be set up
   std::string as_loaded_;  // the table, as list_chains() gives it
   bool changed_ = false;   // somebody else did, and it is not yet checked
 };

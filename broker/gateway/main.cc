@@ -9,6 +9,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <cstdio>
 #include <functional>
+#include <list>
 
 #include "broker/base/json.h"
 #include "broker/base/number.h"
@@ -141,15 +142,15 @@ Result<void> serve(const Config& config) {
   // What the kernel holds stays: a stopped gateway ends no session.
   node::Supervised service(io, [&io] { io.stop(); }, [&] { return agent.reload(config); });
   JITWG_TRY(agent.start());
-  boost::asio::posix::stream_descriptor changes(io, ::fcntl(kernel->changes(), F_DUPFD_CLOEXEC, 0));
-  const std::function<void()> watch = [&] {
-    changes.async_wait(changes.wait_read, [&](const boost::system::error_code& failed) {
+  std::list<boost::asio::posix::stream_descriptor> news;
+  const std::function<void(boost::asio::posix::stream_descriptor&)> watch = [&](auto& source) {
+    source.async_wait(source.wait_read, [&](const boost::system::error_code& failed) {
       if (failed) return;
       if (kernel->take_changes()) agent.poke();
-      watch();
+      watch(source);
     });
   };
-  watch();
+  for (const int fd : kernel->changes()) watch(news.emplace_back(io, ::fcntl(fd, F_DUPFD_CLOEXEC, 0)));
   boost::asio::steady_timer packets(io);
   const std::function<void()> look = [&] {
     const auto began = std::chrono::steady_clock::now();

@@ -4,6 +4,7 @@
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 
 #include <cerrno>
 #include <cstring>
@@ -13,6 +14,7 @@
 namespace jitwg::netfilter {
 namespace {
 
+constexpr timeval kAnswerWithin{5, 0};         // an end that was lost is not sent again
 constexpr int kListAttempts = 5;              // a dump interrupted by a change is asked for again
 constexpr size_t kReceiveBytes = 256 * 1024;  // the kernel fills dumps up to 32 KiB a datagram
 constexpr int kReceiveBuffer = 4 << 20;       // acknowledgements of one batch wait here
@@ -41,8 +43,9 @@ Result<Table> Table::open(std::string name) {
   if (mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0)
     return fail_errno("netlink socket for nftables", errno);
   JITWG_ASSIGN(table.news_, subscribe());
-  setsockopt(mnl_socket_get_fd(socket), SOL_SOCKET, SO_RCVBUFFORCE, &kReceiveBuffer,
-             sizeof kReceiveBuffer);
+  const int fd = mnl_socket_get_fd(socket);
+  setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &kReceiveBuffer, sizeof kReceiveBuffer);
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &kAnswerWithin, sizeof kAnswerWithin);
   return table;
 }
 

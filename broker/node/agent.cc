@@ -201,6 +201,11 @@ asio::awaitable<std::optional<Error>> Agent::Impl::follow_stream(Backoff& backof
     if (first && update->kind != Update::Kind::snapshot &&
         !(resumes && update->kind == Update::Kind::set))
       co_return Error{Code::bad_value, "the broker's stream does not begin with a snapshot", {}};
+    // Only the snapshot of a new subscription may: its sender has counted anew.
+    if ((!first || update->kind == Update::Kind::set) && update->revision < revision) {
+      revision = 0;
+      co_return Error{Code::bad_value, "the broker's stream goes back to an older revision", {}};
+    }
     const bool clock_was_off = book->clock_is_off();
     take(*update);
     if (!first && book->clock_is_off() != clock_was_off) co_return std::nullopt;

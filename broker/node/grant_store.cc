@@ -142,12 +142,12 @@ Result<GrantStore::Contents> GrantStore::load() const {
   return contents;
 }
 
-ClockMark GrantStore::first_mark(const ClockMark& now) const {
+Result<ClockMark> GrantStore::first_mark(const ClockMark& now) const {
   const auto known = read_mark(boot_);
-  if (known && known->boot_id == now.boot_id && known->at.boot <= now.at.boot) return *known;
-  if (const auto written = write_file(boot_, render_json(render_mark(now)), kFileMode); !written)
-    log(Level::error, "a clock set back will not be noticed after a restart: " + written.error().render());
-  return now;
+  const bool holds = known && known->boot_id == now.boot_id && known->at.boot <= now.at.boot;
+  const ClockMark first = holds ? *known : now;
+  JITWG_TRY(write_file(boot_, render_json(render_mark(first)), kFileMode));
+  return first;
 }
 
 Result<void> GrantStore::store_grant(const SessionId& session, const StoredGrant& grant) const {

@@ -53,8 +53,9 @@ class GrantStore {
   // A damaged file costs itself only, with a loud log line each.
   Result<Contents> load() const;
 
-  // What the clocks said at the first start in this boot: `now` when this is it.
-  ClockMark first_mark(const ClockMark& now) const;
+  // What the clocks said at the first start in this boot: `now` when this is it. Written at each
+  // start: an error says that nothing can be, and maybe could not be before.
+  Result<ClockMark> first_mark(const ClockMark& now) const;
 
   Result<void> store_grant(const SessionId& session, const StoredGrant& grant) const;
   Result<void> remove_grant(const SessionId& session) const;

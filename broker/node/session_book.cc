@@ -1,9 +1,6 @@
 #include "broker/node/session_book.h"
 
 #include <algorithm>
-#include <future>
-#include <iterator>
-#include <thread>
 #include <utility>
 
 #include "broker/base/limits.h"
@@ -14,29 +11,6 @@ namespace {
 
 using Millis = BootClock::duration;
 
-void complain(const std::string& what, const SessionId& session, const Error& error) {
-  log(Level::error, what + ": " + error.render() + " session=" + session.str());
-}
-
-using Verified = std::pair<const SessionId*, Result<Grant>>;
-
-// On every core, each by itself: the signatures of ten thousand take one core a second.
-std::vector<Verified> verify_all(const std::map<SessionId, StoredGrant>& stored, const AgentConfig& config) {
-  const size_t parts = std::max(1u, std::thread::hardware_concurrency());
-  std::vector<std::future<std::vector<Verified>>> running;
-  for (size_t part = 0; part < parts; ++part)
-    running.push_back(std::async([&, part] {
-      std::vector<Verified> verified;
-      size_t i = part;
-      for (const auto& [session, grant] : stored)
-        if (i++ % parts == 0) verified.emplace_back(&session, verify_grant(grant.document, config.ca, config.realm));
-      return verified;
-    }));
-  std::vector<Verified> all;
-  for (auto& one : running) std::ranges::move(one.get(), std::back_inserter(all));
-  return all;
-}
-
 }  // namespace
 
 SessionBook::SessionBook(AgentConfig config, GrantStore store, Enforcer& enforcer, IsMine is_mine)
@@ -45,6 +19,10 @@ SessionBook::SessionBook(AgentConfig config, GrantStore store, Enforcer& enforce
       enforcer_(enforcer),
       is_mine_(std::move(is_mine)) {}
 
+void SessionBook::complain(const std::string& what, const SessionId& session, const Error& error) {
+  log(Level::error, what + ": " + error.render() + " session=" + session.str());
+}
+
 // A session that was taken in its time stays in it, whatever the wall clock is set to.
 Millis SessionBook::to_begin(const Held& held, const Instant& now) {
   return held.wanted.grant.not_before - limits::kNodeClockSkew - std::max(now.wall, held.taken.wall_at(now.boot));
@@ -52,50 +30,6 @@ Millis SessionBook::to_begin(const Held& held, const Instant& now) {
 
 Millis SessionBook::to_end(const Held& held, const Instant& now) {
   return std::min<Millis>(held.wanted.grant.not_after - now.wall, held.wanted.ends - now.boot);
-}
-
-Result<void> SessionBook::load(const Instant& now) {
-  JITWG_ASSIGN(const GrantStore::Contents contents, store_.load());
-  const ClockMark first = store_.first_mark({config_.boot_id, now});
-  for (auto& [id, grant] : verify_all(contents.grants, config_)) {
-    const SessionId& session = *id;
-    if (grant && grant->session != session)
-      grant = fail(Code::corrupt, "it is for session " + grant->session.str());
-    if (grant && !is_mine_(*grant, config_.node))
-      grant = fail(Code::wrong_node, "it does not name " + config_.node);
-    if (!grant) {
-      complain("stored grant refused, ignoring", session, grant.error());
-      continue;
-    }
-    const auto& taken = contents.grants.at(session).taken;
-    const bool here = taken && taken->boot_id == config_.boot_id && taken->at.boot <= now.boot;
-    hold(std::move(*grant), here ? *taken : first);
-  }
-  for (const Tombstone& tombstone : contents.tombstones) {
-    tombstones_.emplace(tombstone.session, tombstone);
-    const auto held = held_.find(tombstone.session);
-    if (tombstone.evidence.is_object()) {
-      // Stopped between the tombstone and removing the grant.
-      if (const auto removed = store_.remove_grant(tombstone.session); !removed)
-        complain("grant of a closed session", tombstone.session, removed.error());
-      if (held != held_.end()) held_.erase(held);
-      if (!tombstone.reported)
-        owe(tombstone.session, {Reported::closed, std::nullopt, tombstone.evidence});
-    } else if (held != held_.end()) {
-      held->second.wanted.open = false;
-      held->second.wanted.reason = tombstone.reason;
-    }
-  }
-  for (const SessionId& session : contents.damaged_tombstones) {
-    const auto held = held_.find(session);
-    if (held != held_.end()) {
-      begin_close(session, CloseReason::failed);
-    } else {
-      // Its evidence is gone with it: to be read back anew.
-      bury({.session = session, .not_after = now.second() + limits::kUnknownEnd});
-    }
-  }
-  return {};
 }
 
 SessionBook::Held& SessionBook::hold(Grant grant, const ClockMark& taken) {
@@ -193,6 +127,7 @@ void SessionBook::judge_clock(WallTime at_broker, WallTime now) {
 void SessionBook::apply_open(const Entry& entry, const Instant& now) {
   if (const auto held = held_.find(entry.session); held != held_.end()) {
     held->second.announce = true;
+    held->second.unsure = false;
     quiet_ = false;
     return;
   }
@@ -254,6 +189,7 @@ void SessionBook::finish_close(const SessionId& session, const json::value& evid
   bury(std::move(tombstone));
   if (const auto removed = store_.remove_grant(session); !removed)
     complain("grant of a closed session", session, removed.error());
+  if (unburied_.contains(session)) bury(tombstones_.at(session));  // on a full disk there is room now
   held_.erase(session);
   owe(session, {Reported::closed, std::nullopt, evidence});
 }
@@ -287,7 +223,7 @@ bool SessionBook::converge(const Instant& now) {
     again |= take_outcome(outcome, now);
   prove_absences();
   bury_again();
-  for (const auto& [session, held] : held_) again |= !held.settled && !held.early;
+  for (const auto& [session, held] : held_) again |= !held.settled && !held.waits();
   for (const auto& [session, tombstone] : tombstones_) again |= tombstone.evidence.is_null();
   fresh_.clear();
   quiet_ = !again;
@@ -370,7 +306,7 @@ void SessionBook::forget_old(WallTime now) {
 std::vector<Wanted> SessionBook::sessions() const {
   std::vector<Wanted> wanted;
   for (const auto& [session, held] : held_)
-    if (!held.early) wanted.push_back(held.wanted);
+    if (!held.waits()) wanted.push_back(held.wanted);
   return wanted;
 }
 

@@ -65,10 +65,14 @@ class SessionBook {
     Wanted wanted;
     ClockMark taken;        // here, or first seen in this boot
     bool early = false;     // before its begin: the wall clock is wrong, and it waits for the right one
+    bool unsure = false;    // the disk may have missed its end: it waits for the broker's word
     bool announce = false;  // the broker wants to hear that it is open
     bool settled = false;   // the last converge found it as wanted
+
+    bool waits() const { return wanted.open && (early || unsure); }
   };
 
+  static void complain(const std::string& what, const SessionId& session, const Error& error);
   static BootClock::duration to_begin(const Held& held, const Instant& now);
   static BootClock::duration to_end(const Held& held, const Instant& now);
   Held& hold(Grant grant, const ClockMark& taken);

@@ -97,11 +97,11 @@ class World:
         with open(os.open(self.path(name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as f:
             f.write(text)
 
-    def grant(self, n, scope, seconds=600, ca="ca", **changes):
-        """Stores a signed grant, as the gateway does with one that a broker handed over."""
+    def body(self, n, scope, seconds=600, start=0, **changes):
+        """A grant for session n, not yet signed. A value of None leaves the key out."""
         if n not in self.keys:
             self.keys[n] = wg_pair()
-        now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
+        now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0) + datetime.timedelta(seconds=start)
         end = now + datetime.timedelta(seconds=seconds)
         body = {
             "type": "grant", "v": 1, "realm": "test", "session": session_id(n), "person": "alice",
@@ -111,20 +111,27 @@ class World:
             "jump_hosts": [], "not_before": f"{now:%Y-%m-%dT%H:%M:%SZ}", "not_after": f"{end:%Y-%m-%dT%H:%M:%SZ}",
             "policy_sha256": "0" * 64, "break_glass": False, **changes,
         }  # fmt: skip
-        text = json.dumps(body)
-        signature = subprocess.run(["ssh-keygen", "-qY", "sign", "-f", self.path(ca), "-n", "jitwg-grant"],
+        return {key: value for key, value in body.items() if value is not None}
+
+    def signed(self, body, ca="ca", namespace="jitwg-grant"):
+        text = body if isinstance(body, str) else json.dumps(body)
+        signature = subprocess.run(["ssh-keygen", "-qY", "sign", "-f", self.path(ca), "-n", namespace],
                                    input=text, capture_output=True, text=True, check=True).stdout  # fmt: skip
+        return {"body": base64.b64encode(text.encode()).decode(), "signature": signature}
+
+    def grant(self, n, scope, seconds=600, ca="ca", **changes):
+        """Stores a signed grant, as the gateway does with one that a broker handed over; returns when it ends."""
+        body = self.body(n, scope, seconds, **changes)
         os.makedirs(self.path("state/grants"), mode=0o700, exist_ok=True)
-        self._write(f"state/grants/{session_id(n)}.json",
-                    json.dumps({"body": base64.b64encode(text.encode()).decode(), "signature": signature}))  # fmt: skip
-        return end.timestamp()
+        self._write(f"state/grants/{session_id(n)}.json", json.dumps(self.signed(body, ca)))
+        return datetime.datetime.fromisoformat(body["not_after"].replace("Z", "+00:00")).timestamp()
 
     def forget(self, n):
         os.remove(self.path(f"state/grants/{session_id(n)}.json"))
 
-    def start(self, *prefix, program=GATEWAY):
+    def start(self, *prefix, program=GATEWAY, **more):
         log = open(self.path("log"), "a")
-        self.daemon = self.gw.popen([*prefix, program, "--config", self.path("gateway.conf")], stdout=log, stderr=log)
+        self.daemon = self.gw.popen([*prefix, program, "--config", self.path("gateway.conf")], stdout=log, stderr=log, **more)
         log.close()
         wait_for(lambda: self.daemon.poll() is not None or self.status_or_none() is not None, "the gateway")
         assert self.daemon.poll() is None, open(self.path("log")).read()

@@ -20,6 +20,7 @@ def document(body, signature):
 class FakeBroker:
     def __init__(self, path):
         self.reports = []
+        self.watches = []  # what each subscription said
         self.quiet = threading.Event()  # set: not even a heartbeat
         self._entries = {}
         self._revision = 1
@@ -30,7 +31,8 @@ class FakeBroker:
         os.chmod(path, 0o666)
         self._socket.listen(16)
         self._closed = threading.Event()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._acceptor = threading.Thread(target=self._accept, daemon=True)
+        self._acceptor.start()
 
     def set(self, entry):
         with self._lock:
@@ -45,6 +47,27 @@ class FakeBroker:
     def close(self, session, reason):
         self.set({"session": session, "want": "closed", "reason": reason})
 
+    def forget(self, session):
+        """As a broker that has lost it: the next snapshot does not name it."""
+        with self._lock:
+            del self._entries[session]
+
+    def say(self, line):
+        """One line as it is, bytes, to all that watch."""
+        self.say_raw(b"%x\r\n%s\n\r\n" % (len(line) + 1, line))
+
+    def say_raw(self, data):
+        """To the connection, past the chunks. None: hang up."""
+        with self._lock:
+            for watcher in self._watchers:
+                watcher.put(data)
+
+    def update(self, revision=None, **what):
+        """A line that says so: update(set=[...]), update(snapshot=[...])."""
+        if revision is None:
+            self._revision += 1
+        return json.dumps({"revision": revision or self._revision, "now": now(), **what}).encode()
+
     def watched(self):
         return bool(self._watchers)
 
@@ -57,6 +80,11 @@ class FakeBroker:
 
     def stop(self):
         self._closed.set()
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes accept(): its thread must not wait at a number that another gets
+        except OSError:
+            pass
+        self._acceptor.join()
         self._socket.close()
 
     def _accept(self):
@@ -91,6 +119,7 @@ class FakeBroker:
             head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
             connection.sendall(head % len(answer) + answer)
             return True
+        self.watches.append(body)
         self._watch(connection)
         return False
 
@@ -106,6 +135,11 @@ class FakeBroker:
                     update = mine.get(timeout=1)
                 except queue.Empty:
                     update = {"revision": self._revision, "now": now()}
+                if update is None:
+                    return
+                if isinstance(update, bytes):
+                    connection.sendall(update)
+                    continue
                 if self.quiet.is_set():
                     continue
                 line = json.dumps(update).encode() + b"\n"

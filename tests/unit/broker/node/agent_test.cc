@@ -210,7 +210,7 @@ TEST_F(AgentTest, AClockSetAheadIsNoticedByItself) {
   clock.time += std::chrono::hours(24);  // far from any end, and from the next look
   const auto began = std::chrono::steady_clock::now();
   ASSERT_TRUE(becomes([&] { return enforcer.open.empty(); }));
-  EXPECT_LT(std::chrono::steady_clock::now() - began, 2s);
+  EXPECT_LT(std::chrono::steady_clock::now() - began, 5s) << "the next look is 30 s away";
 }
 
 TEST_F(AgentTest, AReportIsHandedInWhenTheBrokerIsBack) {
@@ -252,6 +252,23 @@ TEST_F(AgentTest, TheNewestFindingIsHandedInFirst) {
       std::find_if(broker->reports.begin(), broker->reports.end(),
                    [&](const Report& report) { return report.session == last.session; });
   EXPECT_LT(place - broker->reports.begin(), 10) << "it does not wait for the other confirmations";
+}
+
+TEST_F(AgentTest, AStreamThatGoesBackIsLeftForASnapshot) {
+  const Grant g = grant(), late = grant();
+  start_broker({open(g)});
+  start_agent();
+  ASSERT_TRUE(becomes([&] { return broker->has(g.session, Reported::open); }));
+  Update update = set({});
+  update.revision = 7;
+  broker->send(update);
+  update = set({open(late)});
+  update.revision = 6;
+  broker->send(update);
+  ASSERT_TRUE(becomes([&] { return broker->watches.size() == 2; }));
+  EXPECT_EQ(broker->watches.back().revision, 0) << "it holds nothing that it could build on";
+  ASSERT_TRUE(becomes([&] { return agent->silence() == Seconds(0) && broker->reports.size() > 1; }));
+  EXPECT_EQ(enforcer.open, std::set{g.session}) << "the old word was not taken";
 }
 
 TEST_F(AgentTest, AReconnectConfirmsAnew) {

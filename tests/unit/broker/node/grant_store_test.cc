@@ -59,13 +59,13 @@ TEST_F(GrantStoreTest, DamageCostsOnlyTheDamagedFile) {
 
 TEST_F(GrantStoreTest, TheFirstMarkOfABootStands) {
   const ClockMark first{"one", clock.instant()};
-  EXPECT_EQ(store.first_mark(first), first);
+  EXPECT_EQ(*store.first_mark(first), first);
   clock.pass(Seconds(5));
-  EXPECT_EQ(store.first_mark({"one", clock.instant()}), first);
+  EXPECT_EQ(*store.first_mark({"one", clock.instant()}), first);
   const ClockMark second{"two", {clock.time, BootTime(Seconds(1))}};
-  EXPECT_EQ(store.first_mark(second), second);
+  EXPECT_EQ(*store.first_mark(second), second);
   overwrite(directory + "/state/boot.json", R"({"boot_id":"two","boot_ms":99999999999999999,"wall_ms":1})");
-  EXPECT_EQ(store.first_mark(second), second) << "damaged, it is taken anew";
+  EXPECT_EQ(*store.first_mark(second), second) << "damaged, it is taken anew";
 }
 
 TEST_F(GrantStoreTest, AGrantWithAnOddMarkIsDamaged) {

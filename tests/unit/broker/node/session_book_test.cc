@@ -475,6 +475,26 @@ TEST_F(SessionBookTest, ATombstoneTheDiskDoesNotTakeIsTriedAgain) {
   EXPECT_TRUE(exists(tombstone_file(g.session)));
 }
 
+TEST_F(SessionBookTest, OnADiskThatTakesNothingWhatWasStoredWaitsForTheBroker) {
+  const Grant lives = grant(), ended = grant();
+  apply(snapshot({open(lives), open(ended)}));
+  std::filesystem::copy(grant_file(ended.session), directory + "/kept");
+  apply(set({closed(ended.session)}));
+  hand_in();
+  // As if it had been read-only since before the end: neither was the tombstone written, nor the grant removed.
+  std::filesystem::remove(tombstone_file(ended.session));
+  std::filesystem::copy(directory + "/kept", grant_file(ended.session));
+  std::filesystem::create_directories(directory + "/state/boot.json.new/in-the-way");
+  restart();
+  EXPECT_FALSE(book->converge(clock.instant()));
+  EXPECT_TRUE(enforcer.open.empty());
+  EXPECT_TRUE(book->sessions().empty());
+  apply(snapshot({open(lives)}));
+  EXPECT_EQ(enforcer.open, std::set{lives.session});
+  EXPECT_EQ(owed(lives.session), "open");
+  EXPECT_EQ(owed(ended.session), "closed");
+}
+
 TEST_F(SessionBookTest, ANewerFindingIsNotTakenForTheOneHandedIn) {
   const Grant g = grant();
   apply(snapshot({open(g)}));
