@@ -81,6 +81,7 @@ constexpr std::array kRows = {
     ROW(too_many_requests, too_much),
     ROW(too_many_activations, too_much),
     ROW(pool_exhausted, too_much),
+    ROW(gateway_full, too_much),
     ROW(still_pending, pending),
     ROW(session_ended, ended),
     ROW(no_gateway, unavailable),

@@ -43,6 +43,7 @@ enum class Code {
   wrong_state, policy_changed,
   // too_much
   too_large, too_many_requests, too_many_activations, pool_exhausted,
+  gateway_full,
   // pending
   still_pending,
   // ended

@@ -43,7 +43,7 @@ std::map<std::string, int> observe_mtus(const std::string& interface) {
 }
 
 Findings examine_nftables(const InterfaceSettings& settings) {
-  const auto expected = render_ruleset(settings.name);
+  const auto expected = render_ruleset(settings.name, settings.pools);
   if (!expected) return {failed("nftables", expected.error(), "gateway.conf: interface = jitwg0")};
   const auto listing = netfilter::list_ruleset();
   if (!listing) return {failed("nftables", listing.error(), "run this as root")};

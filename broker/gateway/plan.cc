@@ -25,7 +25,7 @@ bool holds(const std::map<PublicKey, const Peer*>& peers, const Tunnel& tunnel) 
 // Which open sessions may be, and why the others may not.
 std::vector<const Tunnel*> choose(const std::vector<Tunnel>& wanted,
                                   const std::map<PublicKey, const Peer*>& peers,
-                                  Plan& plan) {
+                                  const Capacity& capacity, Plan& plan) {
   auto& refused = plan.refused;
   std::map<PublicKey, SessionId> keys;
   struct Candidate {
@@ -46,6 +46,7 @@ std::vector<const Tunnel*> choose(const std::vector<Tunnel>& wanted,
            std::tie(b.tunnel->not_before, b.tunnel->session);
   });
   std::map<Prefix, SessionId> addresses;
+  std::map<std::string_view, size_t> fill;  // of each set
   for (const auto& [holds_its_peer, tunnel] : candidates) {
     if (plan.foreign.contains(tunnel->key)) {
       refused.emplace(tunnel->session,
@@ -70,6 +71,19 @@ std::vector<const Tunnel*> choose(const std::vector<Tunnel>& wanted,
                                              {}});
       continue;
     }
+    std::map<std::string_view, size_t> more;
+    for (const Element& element : tunnel->elements) ++more[element.set];
+    const auto full = std::find_if(more.begin(), more.end(), [&](const auto& set) {
+      return fill[set.first] + set.second > capacity.of(set.first);
+    });
+    if (full != more.end()) {
+      refused.emplace(tunnel->session, Error{Code::gateway_full,
+                                             "set " + std::string(full->first) + " has no room for " +
+                                                 std::to_string(full->second) + " more elements",
+                                             "end sessions, or use another gateway"});
+      continue;
+    }
+    for (const auto& [set, count] : more) fill[set] += count;
     keys.emplace(tunnel->key, tunnel->session);
     for (const Prefix& address : tunnel->addresses) addresses.emplace(address, tunnel->session);
     chosen.push_back(tunnel);
@@ -126,7 +140,7 @@ bool has_address_in(const Peer& peer, const std::vector<Prefix>& pools) {
 }
 
 Plan plan(const std::vector<Tunnel>& wanted, const Observed& observed,
-          const std::vector<Prefix>& pools) {
+          const std::vector<Prefix>& pools, const Capacity& capacity) {
   Plan result;
   std::map<PublicKey, const Peer*> peers;
   for (const Peer& peer : observed.interface.peers) peers.emplace(peer.key, &peer);
@@ -135,7 +149,7 @@ Plan plan(const std::vector<Tunnel>& wanted, const Observed& observed,
         !tunnel.held && found != peers.end() && !found->second->allowed_ips.empty() &&
         !has_address_in(*found->second, pools))
       result.foreign.insert(tunnel.key);
-  const auto chosen = choose(wanted, peers, result);
+  const auto chosen = choose(wanted, peers, capacity, result);
   plan_peers(wanted, chosen, observed, pools, result);
   plan_elements(chosen, observed, result);
   return result;

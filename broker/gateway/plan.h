@@ -8,7 +8,8 @@
 // that one is refused (address_taken). A peer is never altered, only
 // removed and added: WireGuard moves an address silently to the peer that is given it. Of two
 // sessions that claim one key or address, the one whose peer the kernel has stays, else the older
-// one; the other is refused (address_taken). A key of a closed session is never given again. An
+// one; the other is refused (address_taken).
+// So are those that a set has no room for (gateway_full), and in the same order: whoever is in stays. A key of a closed session is never given again. An
 // element that ends later than it should is replaced; one that ends sooner is left so: nothing
 // lengthens access.
 #pragma once
@@ -52,6 +53,6 @@ constexpr Millis kEndTolerance{500};
 bool has_address_in(const wireguard::Peer& peer, const std::vector<Prefix>& pools);
 
 Plan plan(const std::vector<Tunnel>& wanted, const Observed& observed,
-          const std::vector<Prefix>& pools);
+          const std::vector<Prefix>& pools, const Capacity& capacity = {});
 
 }  // namespace jitwg::gateway

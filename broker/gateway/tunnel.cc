@@ -122,13 +122,33 @@ Scope disjoint(const Scope& scope) {
   return normalise(std::move(result));
 }
 
+Scope expand(const Scope& disjoint) {
+  Scope result;
+  size_t room = kTuplesPerGrant;
+  for (const ScopeEntry& entry : disjoint) {
+    const int wild = entry.destination.address.bits() - entry.destination.length;
+    const size_t hosts = wild > 4 ? kTuplesPerGrant : size_t{1} << wild;
+    const size_t tuples = hosts * static_cast<size_t>(entry.last_port - entry.first_port + 1);
+    if (entry.is_single() || tuples > std::min(kTuplesPerEntry, room)) {
+      result.push_back(entry);
+      continue;
+    }
+    room -= tuples;
+    for (size_t i = 0; i < tuples; ++i) {
+      const auto port = static_cast<uint16_t>(entry.first_port + i / hosts);
+      result.push_back({entry.protocol, Prefix::host(entry.destination.address.plus(i % hosts)), port, port});
+    }
+  }
+  return result;
+}
+
 Result<Tunnel> make_tunnel(const Grant& grant, Millis remaining) {
   JITWG_ASSIGN(auto key, wireguard::PublicKey::parse(grant.wg_public_key));
   Tunnel tunnel{grant.session,         std::move(key),   grant.address,
                 remaining > Millis(0), grant.not_before, {}};
   std::sort(tunnel.addresses.begin(), tunnel.addresses.end());
   if (!tunnel.open) return tunnel;
-  for (const ScopeEntry& entry : disjoint(grant.scope))
+  for (const ScopeEntry& entry : expand(disjoint(grant.scope)))
     for (const Prefix& from : tunnel.addresses)
       if (from.address.family == entry.destination.address.family)
         tunnel.elements.push_back(element_of(from.address, entry, grant.session, remaining));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "broker/gateway/wireguard.h"
@@ -15,11 +16,20 @@ using netfilter::Element;
 using netfilter::Millis;
 
 // The sets of the gateway's table. Exact tuples stand in hash sets, where one is found and deleted
-// in microseconds; segments and port ranges in interval sets. ICMP echo has no port, so it has sets
+// in microseconds; so do small ranges,
+// tuple by tuple; wide ones in interval sets. ICMP echo has no port, so it has sets
 // of its own. nat: inner addresses whose packets leave with the gateway's own; direct: but these.
 inline constexpr const char* kSets[] = {"scope4", "scope6", "range4",      "range6",
                                         "icmp4",  "icmp6",  "icmp_range4", "icmp_range6",
                                         "nat4",   "nat6",   "direct4",     "direct6"};
+
+// How many elements a set may hold. The kernel's own bound (`size`) is twice that, for an element
+// that goes counts until its transaction is done, and one that expired until it is swept.
+struct Capacity {
+  size_t exact = 131'072;  // six each for limits::kSessionsPerNode; 100 to 200 bytes an element
+  size_t ranges = 32'768;  // every change of an interval set copies it
+  size_t of(std::string_view set) const { return set.find("range") == set.npos ? exact : ranges; }
+};
 
 struct Tunnel {
   SessionId session;
@@ -44,5 +54,11 @@ Result<Tunnel> make_tunnel(const Grant& grant, Millis remaining);
 // Entries of one protocol that cover exactly the same and do not overlap: an interval set refuses
 // overlaps.
 Scope disjoint(const Scope& scope);
+
+// Small ranges as the single tuples they stand for, wide ones as they are: up to kTuplesPerEntry
+// hosts times ports each, and kTuplesPerGrant in all.
+Scope expand(const Scope& disjoint);
+constexpr size_t kTuplesPerEntry = 16;
+constexpr size_t kTuplesPerGrant = 256;
 
 }  // namespace jitwg::gateway

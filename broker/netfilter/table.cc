@@ -24,6 +24,9 @@ bool is_drift(int error_number) {
 }
 
 tl::unexpected<Error> refusal(const std::string& what, int error_number) {
+  if (error_number == ENFILE)
+    return fail(Code::system, what + ": a set is full",
+                "`nft list ruleset` shows what fills it");
   return fail(is_drift(error_number) ? Code::wrong_state : Code::system,
               what + ": " + std::strerror(error_number));
 }

@@ -169,10 +169,38 @@ TEST(Plan, EndTooLateIsShortenedInPlaceEndTooSoonIsKept) {
   EXPECT_TRUE(plan({tunnel}, observed, pools()).empty());
 }
 
+TEST(Plan, ThoseThatAreInStayAndTheNewestAreRefusedWhenASetIsFull) {
+  std::vector<Tunnel> tunnels;
+  for (int n = 1; n <= 4; ++n) {
+    Grant g = grant(n, {"tcp 10.60.10.20:1", "tcp 10.60.10.20:2", "tcp 10.60.0.0/16:22"});
+    g.not_before = kNow - Seconds(n);  // the higher, the older
+    tunnels.push_back(open_tunnel(g));
+  }
+  const auto refused = [&](const Observed& observed, size_t exact, size_t ranges) {
+    const Plan p = plan(tunnels, observed, pools(), {exact, ranges});
+    for (const auto& [session, error] : p.refused) {
+      EXPECT_EQ(error.code, Code::gateway_full);
+      EXPECT_NE(error.message.find(exact < 8 ? "set scope4" : "set range4"), std::string::npos) << error.message;
+    }
+    EXPECT_EQ(p.add_peers.size() + p.refused.size() + observed.interface.peers.size(), 4u);
+    std::set<SessionId> ids;
+    for (const auto& entry : p.refused) ids.insert(entry.first);
+    return ids;
+  };
+  EXPECT_EQ(refused({}, 8, 4), std::set<SessionId>{});
+  EXPECT_EQ(refused({}, 7, 4), std::set{id(1)});
+  EXPECT_EQ(refused({}, 8, 2), (std::set{id(1), id(2)}));
+  EXPECT_EQ(refused(kernel_with({tunnels[0]}), 7, 4), std::set{id(2)}) << "1 is in already";
+  // Who has no element in a full set finds room beside it.
+  tunnels.push_back(open_tunnel(grant(5, {"icmp 10.60.10.20"})));
+  EXPECT_TRUE(plan(tunnels, {}, pools(), {8, 0}).refused.contains(id(4)));
+  EXPECT_FALSE(plan(tunnels, {}, pools(), {8, 0}).refused.contains(id(5)));
+}
+
 TEST(Tunnel, ElementsGoToTheirSets) {
   const Tunnel tunnel =
       open_tunnel(grant(1, {"tcp 10.60.10.20:5432", "udp [fd00::1]:53", "tcp 10.60.10.0/24:22",
-                            "udp 10.60.10.20:1000-1010", "icmp 10.60.10.20", "icmp fd00::/64"}));
+                            "udp 10.60.10.20:1000-1016", "icmp 10.60.10.20", "icmp fd00::/64"}));
   std::multiset<std::string> sets;
   for (const Element& element : tunnel.elements) {
     sets.insert(element.set);
@@ -184,6 +212,48 @@ TEST(Tunnel, ElementsGoToTheirSets) {
   // The inner address of the entry's family only: one element an entry.
   EXPECT_EQ(sets, (std::multiset<std::string>{"icmp4", "icmp_range6", "range4", "range4", "scope4",
                                               "scope6"}));
+}
+
+TEST(Tunnel, SmallRangesAreExactTuples) {
+  const auto texts = [](const std::vector<std::string>& scope) {
+    std::vector<std::string> each;
+    for (const ScopeEntry& entry : expand(disjoint(*parse_scope(scope)))) each.push_back(render_scope({entry}).at(0));
+    return each;
+  };
+  EXPECT_EQ(texts({"tcp 10.60.10.254/31:443-444"}),
+            (std::vector<std::string>{"tcp 10.60.10.254:443", "tcp 10.60.10.255:443", "tcp 10.60.10.254:444",
+                                      "tcp 10.60.10.255:444"}));
+  EXPECT_EQ(texts({"udp [fd00::f0]:65520-65535"}).size(), 16u);
+  EXPECT_EQ(texts({"udp [fd00::f0]:65520-65535"}).back(), "udp [fd00::f0]:65535");
+  EXPECT_EQ(texts({"icmp 10.60.10.16/28"}).size(), 16u);
+  EXPECT_EQ(texts({"icmp fd00::fff0/124"}).back(), "icmp fd00::ffff");
+  for (const char* wide : {"tcp 10.60.10.20:1-17", "tcp 10.60.10.16/28:1-2", "icmp 10.60.10.0/27", "tcp [fd00::/64]:22",
+                           "tcp 0.0.0.0/0:1-65535", "icmp ::/0"})
+    EXPECT_EQ(texts({wide}).size(), 1u) << wide;
+  // What a wider entry takes away from a small one is in it once.
+  EXPECT_EQ(texts({"tcp 10.60.10.0/24:20-22", "tcp 10.60.10.4/30:22-23"}).size(), 1u + 4u);
+}
+
+TEST(Tunnel, ExpandingAddsLittleToTheLongestScopeAndCoversTheSame) {
+  Scope scope;
+  for (uint8_t i = 0; i < 128; ++i)
+    scope.push_back({Protocol::tcp, *Prefix::parse("10.60." + std::to_string(i) + ".16/30"), 1, 4});
+  const Scope expanded = expand(disjoint(scope));
+  EXPECT_EQ(expanded.size(), kTuplesPerGrant + 128 - kTuplesPerGrant / 16);
+  Grant g = grant(1);
+  g.scope = scope;
+  std::set<std::string> keys;
+  for (const Element& element : open_tunnel(g).elements) EXPECT_TRUE(keys.insert(element.set + element.key).second);
+  for (const ScopeEntry& entry : scope)
+    for (uint64_t host = 0; host < 4; ++host)
+      for (uint16_t port = 1; port <= 4; ++port) {
+        const IpAddress to = entry.destination.address.plus(host);
+        EXPECT_EQ(std::count_if(expanded.begin(), expanded.end(),
+                                [&](const ScopeEntry& e) {
+                                  return e.destination.contains(to) && e.first_port <= port && port <= e.last_port;
+                                }),
+                  1);
+      }
 }
 
 TEST(Tunnel, OverlappingEntriesBecomeDisjoint) {

@@ -13,17 +13,18 @@ namespace {
 
 TEST(Ruleset, OnlyAnInterfaceNameGoesIn) {
   for (const char* bad : {"", "a b", "x\"; drop", "jitwg0123456789a", "wg0\n"})
-    EXPECT_EQ(render_ruleset(bad).error().code, Code::bad_config) << bad;
-  const auto text = render_ruleset("jitwg0");
+    EXPECT_EQ(render_ruleset(bad, {}).error().code, Code::bad_config) << bad;
+  const auto text = render_ruleset("jitwg0", sample::pools());
   ASSERT_TRUE(text);
   EXPECT_EQ(text->find('@' + std::string("IF")), std::string::npos);
+  EXPECT_NE(text->find("forward ip6 daddr fd00:90::/64 counter drop\n"), std::string::npos);
 }
 
 // The kernel takes the text twice, and every kind of element that a tunnel can have.
 TEST(Ruleset, TheKernelTakesItAndEveryElement) {
   if (geteuid() != 0) GTEST_SKIP() << "SKIPPED: needs root for a network namespace";
   ASSERT_EQ(unshare(CLONE_NEWNET), 0);
-  const std::string text = *render_ruleset("jitwg0");
+  const std::string text = *render_ruleset("jitwg0", sample::pools());
   for (int i = 0; i < 2; ++i) {
     const auto loaded = netfilter::load_ruleset(text);
     ASSERT_TRUE(loaded) << loaded.error().render();
