@@ -1,7 +1,7 @@
 #include "broker/gateway/doctor_checks.h"
 
 #include <algorithm>
-#include <optional>
+#include <sstream>
 
 #include "broker/doctor/text.h"
 
@@ -65,25 +65,86 @@ std::vector<std::string> seen_lines(const Nftables& seen) {
   return sorted(std::move(lines));
 }
 
-// For a packet that no other rule of the chain knows.
-std::optional<std::string> how_it_drops(const Chain& chain) {
-  if (contains(chain.hook, "policy drop")) return "drops by default";
-  if (chain.rules.empty()) return std::nullopt;
-  const std::string& last = chain.rules.back();
-  for (const char* unconditional : {"drop", "reject", "counter drop", "counter reject", "log "})
-    if (last.starts_with(unconditional) && (contains(last, "drop") || contains(last, "reject")))
-      return "ends with \"" + last + "\"";
-  return std::nullopt;
+// A packet that must pass others' chains, by what their rules may know of it.
+struct Packet {
+  std::string side;                // "iif" from the tunnel, "oif" the answers to it, "" WireGuard's own
+  std::vector<std::string> marks;  // the interface's name, pools; WireGuard's port
+};
+
+struct Rule {
+  std::vector<std::string> conditions;  // words; without counter and log
+  std::string verdict, target;
+};
+
+Rule read_rule(const std::string& text) {
+  Rule rule;
+  bool logging = false;
+  std::istringstream words(text);
+  for (std::string word; words >> word;) {
+    if (word == "#" || word == "comment") break;
+    if (word.starts_with('"') && (word.size() == 1 || !word.ends_with('"')))  // one with blanks
+      for (std::string more; !word.ends_with('"') && words >> more;) word += " " + more;
+    logging = logging || word == "log";
+    if (word == "jump" || word == "goto") words >> rule.target;
+    if (contains(" accept drop reject jump goto return notrack ", " " + word + " ")) {
+      rule.verdict = word;
+      break;
+    }
+    if (!logging && word != "counter") rule.conditions.push_back(word);
+  }
+  return rule;
 }
 
-bool accepts(const Nftables& seen, const std::string& table,
-             const std::vector<std::string>& marks) {
-  for (const Chain& chain : seen.chains)
-    for (const std::string& rule : chain.rules)
-      if (chain.table == table && contains(rule, "accept"))
-        for (const std::string& mark : marks)
-          if (contains(rule, mark)) return true;
+std::string joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += word + " ";
+  return text;
+}
+
+// Does the rule name this packet, and not its opposite?
+bool is_named(const std::string& conditions, const Packet& packet) {
+  if (contains(conditions, "!=")) return false;
+  for (const std::string& mark : packet.marks) {
+    const size_t at = conditions.find(mark);
+    if (at == conditions.npos) continue;
+    if (packet.side.empty()) return contains(conditions, "dport");
+    const auto last = [&](const std::string& word) { return conditions.rfind(word, at) + 1; };
+    const bool from = packet.side == "iif";
+    if (last(from ? "iif" : "oif") > last(from ? "oif" : "iif")) return true;
+    if (contains(mark, "/") && last(from ? "saddr" : "daddr") > last(from ? "daddr" : "saddr")) return true;
+  }
   return false;
+}
+
+enum class Fate { goes_on, passes, drops };
+
+// What a chain does with the packet, and by which rule. Of rules that ask for what is not known here, those that drop are
+// left out, and those that accept count when they name the packet: somebody thought of it.
+Fate walk(const Nftables& seen, const Chain& chain, const Packet& packet, bool named, int depth, std::string& by) {
+  for (const std::string& text : chain.rules) {
+    const Rule rule = read_rule(text);
+    const std::string conditions = joined(rule.conditions);
+    const bool mark = is_named(conditions, packet), bare = conditions.empty();
+    const bool answers = packet.side == "oif" && conditions.starts_with("ct state ") && contains(conditions, "established");
+    if (contains(text, " vmap {")) {
+      if (answers && contains(text, "established : accept")) return Fate::passes;
+      continue;
+    }
+    const bool elsewhere = named && rule.conditions.size() == 2 && conditions.starts_with(packet.side == "iif" ? "oif" : "iif");
+    if (rule.verdict == "accept" && (bare || mark || answers || elsewhere)) return Fate::passes;
+    if (!bare && !(mark && (rule.conditions.size() <= 3 || !rule.target.empty()))) continue;
+    if (rule.verdict == "return") return Fate::goes_on;
+    if (rule.verdict == "drop" || rule.verdict == "reject" || rule.verdict == "notrack") {
+      by = text;
+      return Fate::drops;
+    }
+    for (const Chain& next : seen.chains)
+      if (next.table == chain.table && next.name == rule.target && depth < 16) {
+        const Fate fate = walk(seen, next, packet, named || mark, depth + 1, by);
+        if (fate != Fate::goes_on || rule.verdict == "goto") return fate;
+      }
+  }
+  return Fate::goes_on;
 }
 
 }  // namespace
@@ -135,23 +196,45 @@ Finding check_table(const Nftables& seen, std::string_view expected) {
 Findings check_foreign_chains(const Nftables& seen, const std::string& interface,
                               const std::vector<Prefix>& pools, uint16_t port) {
   const std::string name = "\"" + interface + "\"", udp = "udp dport " + std::to_string(port);
-  std::vector<std::string> tunnel = {name};
-  for (const Prefix& pool : pools) tunnel.push_back(pool.str());
+  std::vector<std::string> marks = {name};
+  for (const Prefix& pool : pools) marks.push_back(pool.str());
   Findings found;
   for (const Chain& chain : seen.chains) {
-    const bool forward = contains(chain.hook, "hook forward "),
-               input = contains(chain.hook, "hook input ");
-    const auto drops = how_it_drops(chain);
-    if (chain.table == "inet jitwg" || !(forward || input) || !drops) continue;
-    if (accepts(seen, chain.table, forward ? tunnel : std::vector{std::to_string(port)})) continue;
-    const std::string insert = "nft insert rule " + chain.table + " " + chain.name + " ";
-    found.push_back(problem(
-        "foreign_chains",
-        "chain " + chain.name + " of table " + chain.table + " " + *drops +
-            ", and no rule there knows " + (forward ? "the tunnel" : "WireGuard's port"),
-        (forward ? insert + "oifname " + name + " accept; " + insert + "iifname " + name + " accept"
-                 : insert + udp + " accept") +
-            "; and so in the file that makes it (/etc/nftables.conf?)"));
+    const auto hooks = [&](const char* hook) { return contains(chain.hook, std::string("hook ") + hook + " "); };
+    const bool early = hooks("prerouting"), forward = hooks("forward");
+    if (chain.table == "inet jitwg" || !(early || forward || hooks("input"))) continue;
+    std::vector<std::string> missing;
+    std::string what, why;
+    const auto ask = [&](const Packet& packet, const std::string& whom, const std::vector<std::string>& conditions) {
+      std::string by;
+      const Fate fate = walk(seen, chain, packet, false, 0, by);
+      if (fate == Fate::passes || (fate == Fate::goes_on && !contains(chain.hook, "policy drop"))) return;
+      if (why.empty()) why = fate == Fate::drops ? "has \"" + by + "\"" : "drops by default";
+      what += (what.empty() ? "" : ", nor ") + whom;
+      for (const std::string& condition : conditions) missing.push_back(condition + " accept");
+    };
+    if (!hooks("input")) {
+      std::vector<std::string> answers = {"oifname " + name};  // not known before routing
+      if (early) answers.clear();
+      for (const Prefix& pool : pools)
+        if (const std::string family = pool.address.family == 4 ? "ip" : "ip6";
+            early && (chain.table.starts_with("inet ") || chain.table.starts_with(family + " ")))
+          answers.push_back(family + " daddr " + pool.str());
+      ask({"iif", marks}, "the tunnel", {"iifname " + name});
+      ask({"oif", marks}, "the answers to it", answers);
+    }
+    if (!forward) ask({"", {std::to_string(port)}}, "WireGuard's port", {udp});
+    if (what.empty()) continue;
+    std::string remedy;
+    for (const std::string& line : missing) remedy += "nft insert rule " + chain.table + " " + chain.name + " " + line + "; ";
+    if (chain.table == "inet firewalld")
+      remedy += "and for good: firewall-cmd --permanent --zone=trusted --add-interface=" + interface +
+                "; firewall-cmd --permanent --add-port=" + std::to_string(port) + "/udp";
+    else
+      remedy += "and so in the file that makes it (/etc/nftables.conf?)";
+    found.push_back(problem("foreign_chains",
+                            "chain " + chain.name + " of table " + chain.table + " " + why + ", and no rule there knows " + what,
+                            remedy));
   }
   if (found.empty()) found.push_back(ok("foreign_chains", "no other chain stands in the way"));
   return found;

@@ -31,9 +31,9 @@ Nftables parse_nftables(std::string_view listing);
 // `expected`: what the gateway loads (ruleset.h). A rule or chain too many, too few or altered is a
 // problem.
 doctor::Finding check_table(const Nftables& seen, std::string_view expected);
-// Others' base chains on forward and input that drop what they do not know, and know nothing of the
-// tunnel. Judged by their text: a rule that accepts and names `interface`, one of `pools` or `port`
-// counts as knowing.
+// Others' base chains on prerouting, forward and input that drop the tunnel's packets, the answers
+// to it or WireGuard's own, or leave them untracked. Followed by their text through jumps: a rule
+// that accepts and names `interface`, one of `pools` or `port` counts as knowing them.
 doctor::Findings check_foreign_chains(const Nftables& seen, const std::string& interface,
                                       const std::vector<Prefix>& pools, uint16_t port);
 // A flow that is offloaded passes no chain any more, so nothing ends it.

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+
 #include "broker/gateway/ruleset.h"
 
 namespace jitwg::gateway {
@@ -55,8 +57,23 @@ TEST(ForeignChains, DropByDefaultUnlessTheTunnelIsKnownThere) {
   EXPECT_EQ(drops.what, "foreign_chains");
   EXPECT_NE(drops.remedy.find("nft insert rule ip filter FORWARD iifname \"jitwg0\" accept"),
             std::string::npos);
-  EXPECT_EQ(foreign(forward_chain("drop", "\t\tiifname \"jitwg0\" accept\n")).level, Level::ok);
-  EXPECT_EQ(foreign(forward_chain("drop", "\t\tip saddr 10.90.0.0/16 accept\n")).level, Level::ok);
+  const std::string answers = "\t\tct state { established, related } accept\n";
+  EXPECT_EQ(foreign(forward_chain("drop", answers + "\t\tiifname \"jitwg0\" accept\n")).level, Level::ok);
+  EXPECT_EQ(foreign(forward_chain("drop", answers + "\t\tip saddr 10.90.0.0/16 accept\n")).level, Level::ok);
+  EXPECT_EQ(foreign(forward_chain("drop", answers + "\t\tiifname { \"eth1\", \"jitwg0\" } tcp dport 5432 accept\n")).level,
+            Level::ok);
+  EXPECT_EQ(foreign(forward_chain("drop", "\t\tct state vmap { invalid : drop, established : accept }\n"
+                                          "\t\tiifname \"jitwg0\" oifname \"eth1\" accept\n")).level,
+            Level::ok);
+  // Half of it is not enough, and the remedy is the other half.
+  for (const std::string one : {"iif", "oif"}) {
+    const auto half = foreign(forward_chain("drop", "\t\t" + one + "name \"jitwg0\" accept\n"));
+    EXPECT_EQ(half.level, Level::problem);
+    EXPECT_EQ(half.remedy.find("FORWARD " + one + "name"), std::string::npos) << half.remedy;
+    EXPECT_NE(half.remedy.find(one == "iif" ? "FORWARD oifname \"jitwg0\" accept" : "FORWARD iifname \"jitwg0\" accept"),
+              std::string::npos) << half.remedy;
+  }
+  EXPECT_EQ(foreign(forward_chain("drop", answers + "\t\tiifname != \"jitwg0\" accept\n")).level, Level::problem);
   EXPECT_EQ(foreign(forward_chain("drop", "\t\tiifname \"jitwg0\" counter drop\n")).level,
             Level::problem);
   EXPECT_EQ(
@@ -77,6 +94,57 @@ TEST(ForeignChains, InputMustLetWireGuardsPortIn) {
   EXPECT_NE(shut.remedy.find("nft insert rule inet filter input udp dport 51820 accept"),
             std::string::npos);
   EXPECT_EQ(foreign(head + "\t\tudp dport { 53, 51820 } accept\n\t}\n}\n").level, Level::ok);
+}
+
+TEST(ForeignChains, JumpsAreFollowed) {
+  const auto judge = [](const std::string& zones, const std::string& target) {
+    return foreign("table inet x {\n\tchain f {\n\t\ttype filter hook forward priority 10; policy accept;\n"
+                   "\t\tct state { established, related } accept\n\t\tjump zones\n\t\treject with icmpx admin-prohibited\n\t}\n"
+                   "\tchain zones {\n\t\t" + zones + "\n\t\tgoto other\n\t}\n\tchain other {\n\t\tdrop\n\t}\n"
+                   "\tchain mine {\n\t\t" + target + "\n\t}\n}\n").level;
+  };
+  EXPECT_EQ(judge("iifname \"jitwg0\" goto mine", "accept"), Level::ok);
+  EXPECT_EQ(judge("iifname \"jitwg0\" goto mine", "oifname \"eth1\" accept"), Level::ok);
+  EXPECT_EQ(judge("iifname \"jitwg0\" goto mine", "tcp dport 22 accept"), Level::problem);
+  EXPECT_EQ(judge("iifname \"jitwg0\" goto mine", "drop"), Level::problem);
+  EXPECT_EQ(judge("iifname \"eth1\" goto mine", "accept"), Level::problem);
+  EXPECT_EQ(judge("goto mine", "counter accept"), Level::ok);
+  EXPECT_EQ(judge("jump mine", "counter return"), Level::problem);
+  EXPECT_EQ(judge("jump mine", "jump mine"), Level::problem) << "and it ends";
+}
+
+std::string file(const std::string& name) {
+  std::ifstream in(std::string(JITWG_SOURCE_DIR) + "/tests/support/firewalls/" + name);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+// As they really are, on Debian 12.
+TEST(ForeignChains, FirewalldKnowsTheTunnelInATrustedZoneOnly) {
+  const auto found = check_foreign_chains(parse_nftables(file("firewalld-public.nft")), "jitwg0", kPools, 51820);
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_NE(found[0].text.find("filter_INPUT"), std::string::npos) << found[0].text;
+  EXPECT_NE(found[1].text.find("filter_FORWARD"), std::string::npos) << found[1].text;
+  EXPECT_NE(found[1].text.find("knows the tunnel"), std::string::npos) << found[1].text;
+  EXPECT_EQ(found[1].text.find("answers"), std::string::npos) << found[1].text;
+  EXPECT_NE(found[1].remedy.find("firewall-cmd --permanent --zone=trusted --add-interface=jitwg0"), std::string::npos);
+  const auto trusted = check_foreign_chains(parse_nftables(file("firewalld-trusted.nft")), "jitwg0", kPools, 51820);
+  ASSERT_EQ(trusted.size(), 1u);
+  EXPECT_NE(trusted[0].text.find("WireGuard's port"), std::string::npos) << trusted[0].text;
+}
+
+TEST(ForeignChains, UntrackedFlowsGetNoAnswers) {
+  const auto raw = [](const std::string& rules) {
+    return foreign("table ip raw {\n\tchain PRE {\n\t\ttype filter hook prerouting priority raw; policy accept;\n\t\t" +
+                   rules + "\n\t}\n}\n");
+  };
+  EXPECT_EQ(raw("udp dport 53 notrack").level, Level::ok);
+  EXPECT_EQ(raw("iifname \"jitwg0\" accept\n\t\tip daddr 10.90.0.0/16 accept\n\t\tudp dport 51820 accept\n\t\tnotrack").level,
+            Level::ok);
+  const auto all = raw("counter notrack");
+  EXPECT_EQ(all.level, Level::problem);
+  EXPECT_NE(all.text.find("counter notrack"), std::string::npos) << all.text;
+  EXPECT_NE(all.remedy.find("nft insert rule ip raw PRE iifname \"jitwg0\" accept; nft insert rule ip raw PRE ip daddr "
+                            "10.90.0.0/16 accept"), std::string::npos) << all.remedy;
 }
 
 // As nft would print what the gateway loads.
@@ -102,7 +170,7 @@ std::string as_listed(std::string commands) {
 }
 
 TEST(CheckTable, EveryRuleInItsPlaceAndNoOther) {
-  const std::string ruleset = render_ruleset("jitwg0").value();
+  const std::string ruleset = render_ruleset("jitwg0", kPools).value();
   const std::string listing = as_listed(ruleset);
   const auto check = [&](const std::string& text) {
     return check_table(parse_nftables(text), ruleset);
