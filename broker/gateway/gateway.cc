@@ -42,7 +42,7 @@ struct Gateway::Work {
   std::map<IpAddress, size_t> flows;
 
   bool is_open(const Tunnel& tunnel) const {
-    return tunnel.open && !left.refused.contains(tunnel.session);
+    return tunnel.open && observed.bypass.empty() && !left.refused.contains(tunnel.session);
   }
 };
 
@@ -122,8 +122,16 @@ void Gateway::note_usage(Work& work) {
 Result<void> Gateway::settle(Work& work) {
   settled_ = false;
   JITWG_ASSIGN(work.observed, kernel_.observe());
-  work.left = plan(work.tunnels, work.observed, settings_.pools);
+  work.left = plan(work.tunnels, work.observed, settings_.pools, settings_.capacity);
   note_usage(work);
+  if (work.observed.bypass != bypass_) {
+    bypass_ = work.observed.bypass;
+    if (bypass_.empty())
+      log(Level::info, "no flowtable names the interface any more: all sessions are served again");
+    else
+      log(Level::error, bypass_ + " takes packets past the chains, nothing would end a session: none is served until the " +
+                            "interface is out of its devices");
+  }
   const bool quiet =
       work.left.empty() && std::all_of(work.tunnels.begin(), work.tunnels.end(),
                                        [&](const Tunnel& t) { return work.is_open(t); });
@@ -132,7 +140,7 @@ Result<void> Gateway::settle(Work& work) {
     if (!done && (done.error().code != Code::wrong_state || attempt + 1 == kAttempts))
       log(Level::error, "a change was refused: " + done.error().render());
     JITWG_ASSIGN(work.observed, kernel_.observe());
-    work.left = plan(work.tunnels, work.observed, settings_.pools);
+    work.left = plan(work.tunnels, work.observed, settings_.pools, settings_.capacity);
   }
   live_.clear();
   for (const Tunnel& tunnel : work.tunnels)
@@ -140,6 +148,8 @@ Result<void> Gateway::settle(Work& work) {
       for (const Prefix& address : tunnel.addresses) live_.insert(address.address);
   peers_.clear();
   for (const Peer& peer : work.observed.interface.peers) peers_.insert(peer.key);
+  fill_.clear();
+  for (const Element& element : work.observed.elements) ++fill_[element.set];
   settled_ = work.left.empty();
   if (quiet) return {};  // the list of a busy machine's connections is long
   JITWG_ASSIGN(work.flows, kernel_.cut_flows(settings_.pools, live_));
@@ -182,7 +192,7 @@ void Gateway::remove_elements(std::span<const Element> elements) {
 }
 
 std::optional<std::vector<Outcome>> Gateway::add(const std::vector<node::Wanted>& fresh, WallTime) {
-  if (!std::exchange(settled_, false)) return std::nullopt;
+  if (!std::exchange(settled_, false) || !bypass_.empty()) return std::nullopt;
   const Instant instant = clock_();
   std::vector<Outcome> outcomes;
   std::vector<Peer> peers;
@@ -194,6 +204,8 @@ std::optional<std::vector<Outcome>> Gateway::add(const std::vector<node::Wanted>
     if (!tunnel || !tunnel->open || !peers_.insert(tunnel->key).second) return std::nullopt;
     for (const Prefix& address : tunnel->addresses)
       if (!live_.insert(address.address).second) return std::nullopt;
+    for (const Element& element : tunnel->elements)
+      if (++fill_[element.set] > settings_.capacity.of(element.set)) return std::nullopt;
     std::move(tunnel->elements.begin(), tunnel->elements.end(), std::back_inserter(elements));
     peers.push_back({std::move(tunnel->key), std::move(tunnel->addresses), {}, {}});
     outcomes.push_back({want.grant.session, Outcome::State::open, Code::bug, nullptr});
@@ -245,7 +257,7 @@ void Gateway::judge(Work& work) {
     }
     const std::string& session = tunnel.session.str();
     if (tunnel.open) {
-      if (!unsettled_peers.contains(tunnel.key) && !unsettled.contains(session))
+      if (work.is_open(tunnel) && !unsettled_peers.contains(tunnel.key) && !unsettled.contains(session))
         outcome.state = Outcome::State::open;
       continue;
     }

@@ -27,6 +27,7 @@ class Gateway final : public node::Enforcer {
     std::string node;
     wireguard::PublicKey own_key;
     std::vector<Prefix> pools;
+    Capacity capacity = {};
   };
   // `kernel` and `events` outlive the gateway. `clock` is read once a converge, for whole seconds
   // are too coarse.
@@ -39,8 +40,8 @@ class Gateway final : public node::Enforcer {
   Result<void> admit(const Grant& grant) override;
   // open: peer and every element read back. closed: no peer, no element, no conntrack entry; its
   // evidence tells the tunnel's usage, too.
-  // refused: by admit(), or address_taken. unfinished: the kernel refused something (logged), or
-  // the end has come meanwhile.
+  // refused: by admit(), address_taken or gateway_full. unfinished: the kernel refused something
+  // (logged), something takes packets past the chains, or the end has come meanwhile.
   std::vector<node::Outcome> converge(const std::vector<node::Wanted>& wanted,
                                       WallTime now) override;
   // Of sessions that are open here: only then are the elements theirs. One transaction.
@@ -71,6 +72,8 @@ class Gateway final : public node::Enforcer {
   std::function<Instant()> clock_;
   std::set<IpAddress> live_;  // addresses of open sessions, as of the last converge
   std::set<wireguard::PublicKey> peers_;  // anybody's, likewise
+  std::map<std::string, size_t> fill_;    // of the sets, likewise
+  std::string bypass_;                    // likewise
   bool settled_ = false;                  // that left nothing undone, and nothing was cut since
   std::set<SessionId> open_;              // told as opened, or found open
   std::map<SessionId, Usage> used_;

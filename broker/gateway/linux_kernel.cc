@@ -31,7 +31,15 @@ Result<std::unique_ptr<LinuxKernel>> LinuxKernel::open(const InterfaceSettings& 
   std::unique_ptr<LinuxKernel> kernel(new LinuxKernel(settings, std::move(ruleset), std::move(table),
                                                       std::move(links), std::move(wireguard)));
   JITWG_ASSIGN(kernel->as_loaded_, netfilter::list_chains(kTable));
-  return kernel;
+  JITWG_ASSIGN(const std::string bypass, kernel->table_.find_flowtable(settings.name));
+  if (bypass.empty()) return kernel;
+  JITWG_ASSIGN(const Observed seen, kernel->observe());
+  const Plan nothing = plan({}, seen, settings.pools);
+  JITWG_TRY(kernel->change_elements(nothing.remove_elements, {}));
+  JITWG_TRY(kernel->change_peers(nothing.remove_peers, {}));
+  JITWG_TRY(kernel->cut_flows(settings.pools, {}));
+  return fail(Code::wrong_state, bypass + " names " + settings.name + ": its flows pass no chain, so nothing ends them",
+              "take " + settings.name + " out of its devices (/etc/nftables.conf?), then start jitwg-gateway again");
 }
 
 bool LinuxKernel::take_changes() {
@@ -102,7 +110,8 @@ Result<Observed> LinuxKernel::observe() {
   JITWG_TRY(check_table());
   JITWG_ASSIGN(auto elements, list_elements());
   JITWG_ASSIGN(auto interface, observe_interface());
-  return Observed{std::move(interface), std::move(elements)};
+  JITWG_ASSIGN(auto bypass, table_.find_flowtable(settings_.name));
+  return Observed{std::move(interface), std::move(elements), std::move(bypass)};
 }
 
 Result<void> LinuxKernel::change_elements(const std::vector<Element>& remove,

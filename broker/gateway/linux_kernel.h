@@ -15,7 +15,8 @@ namespace jitwg::gateway {
 class LinuxKernel final : public Kernel {
  public:
   // Loads the ruleset before the interface is touched: it never forwards a packet without.
-  // `settings` are kept to make the interface anew.
+  // `settings` are kept to make the interface anew. wrong_state: a flowtable names it; nothing is open
+  // then.
   static Result<std::unique_ptr<LinuxKernel>> open(const InterfaceSettings& settings);
 
   // What is there, for who only wants to see it. No table: no elements.

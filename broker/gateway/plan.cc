@@ -149,7 +149,9 @@ Plan plan(const std::vector<Tunnel>& wanted, const Observed& observed,
         !tunnel.held && found != peers.end() && !found->second->allowed_ips.empty() &&
         !has_address_in(*found->second, pools))
       result.foreign.insert(tunnel.key);
-  const auto chosen = choose(wanted, peers, capacity, result);
+  // Past the chains nothing ends a session: then none is open, until that is gone.
+  std::vector<const Tunnel*> chosen;
+  if (observed.bypass.empty()) chosen = choose(wanted, peers, capacity, result);
   plan_peers(wanted, chosen, observed, pools, result);
   plan_elements(chosen, observed, result);
   return result;

@@ -16,6 +16,7 @@
 
 #include <map>
 #include <set>
+#include <string>
 #include <vector>
 
 #include "broker/gateway/tunnel.h"
@@ -25,6 +26,7 @@ namespace jitwg::gateway {
 struct Observed {
   wireguard::Interface interface;
   std::vector<Element> elements;
+  std::string bypass;  // what takes packets past the chains: then no session is open. Empty: nothing
 };
 
 // Carried out in this order.

@@ -2,6 +2,7 @@
 
 #include <libnftnl/batch.h>
 #include <libnftnl/expr.h>
+#include <libnftnl/flowtable.h>
 #include <libnftnl/set.h>
 #include <libnftnl/udata.h>
 #include <linux/netfilter.h>
@@ -145,6 +146,25 @@ std::string make_list_request(const std::string& table, const std::string& set, 
       nftnl_nlmsg_build_hdr(buffer.data(), NFT_MSG_GETSETELEM, NFPROTO_INET, NLM_F_DUMP, sequence);
   nftnl_set_elems_nlmsg_build_payload(message, make_set(table, set).get());
   return {buffer.data(), message->nlmsg_len};
+}
+
+std::string make_flowtables_request(uint32_t sequence) {
+  char buffer[NLMSG_HDRLEN + 64];
+  const nlmsghdr* message = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETFLOWTABLE, NFPROTO_UNSPEC, NLM_F_DUMP, sequence);
+  return {buffer, message->nlmsg_len};
+}
+
+std::string describe_flowtable(const nlmsghdr* message, const std::string& interface) {
+  const std::unique_ptr<nftnl_flowtable, decltype([](nftnl_flowtable* it) { nftnl_flowtable_free(it); })> it(
+      nftnl_flowtable_alloc());
+  JITWG_CHECK(it);
+  if (nftnl_flowtable_nlmsg_parse(message, it.get()) < 0) return "a flowtable that cannot be read";
+  const char* const* devices = nftnl_flowtable_get_array(it.get(), NFTNL_FLOWTABLE_DEVICES);
+  for (; devices != nullptr && *devices != nullptr; ++devices)
+    if (interface == *devices)
+      return std::string("flowtable ") + nftnl_flowtable_get_str(it.get(), NFTNL_FLOWTABLE_NAME) + " of table " +
+             nftnl_flowtable_get_str(it.get(), NFTNL_FLOWTABLE_TABLE);
+  return "";
 }
 
 Result<std::vector<Element>> parse_elements(const nlmsghdr* message) {

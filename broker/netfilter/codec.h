@@ -31,6 +31,10 @@ void append_batch_end(std::string& batch, uint32_t sequence);
 
 // Asks for all elements of one set.
 std::string make_list_request(const std::string& table, const std::string& set, uint32_t sequence);
+// Asks for all flowtables of all families.
+std::string make_flowtables_request(uint32_t sequence);
+// Of one NFT_MSG_NEWFLOWTABLE message: "flowtable f of table inet t" if it names `interface`, or cannot be read; else "".
+std::string describe_flowtable(const nlmsghdr* message, const std::string& interface);
 // The elements of one NFT_MSG_NEWSETELEM message. corrupt: not such a message.
 Result<std::vector<Element>> parse_elements(const nlmsghdr* message);
 

@@ -18,8 +18,11 @@ constexpr size_t kReceiveBytes = 256 * 1024;
 bool is_about(const nlmsghdr* message, const std::string& table) {
   const auto* header = static_cast<const nfgenmsg*>(mnl_nlmsg_get_payload(message));
   if (message->nlmsg_type >> 8 != NFNL_SUBSYS_NFTABLES ||
-      mnl_nlmsg_get_payload_len(message) < sizeof *header || header->nfgen_family != NFPROTO_INET)
+      mnl_nlmsg_get_payload_len(message) < sizeof *header)
     return false;
+  const int type = message->nlmsg_type & 0xff;  // flowtables: anybody's
+  if (type == NFT_MSG_NEWFLOWTABLE || type == NFT_MSG_DELFLOWTABLE) return true;
+  if (header->nfgen_family != NFPROTO_INET) return false;
   const auto compare = [](const nlattr* attribute, void* name) {
     const bool same = mnl_attr_get_type(attribute) == NFTA_TABLE_NAME &&
                       mnl_attr_validate(attribute, MNL_TYPE_NUL_STRING) == 0 &&

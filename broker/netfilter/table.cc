@@ -119,26 +119,51 @@ Result<std::vector<Element>> Table::list(const std::string& set) {
 
 Result<std::vector<Element>> Table::list_once(const std::string& set, bool& interrupted) {
   const uint32_t sequence = sequence_++;
-  JITWG_TRY(send(make_list_request(name_, set, sequence)));
   std::vector<Element> elements;
+  JITWG_TRY(dump("list of set " + set, make_list_request(name_, set, sequence), sequence, interrupted,
+                 [&](const nlmsghdr* message) -> Result<void> {
+                   JITWG_ASSIGN(std::vector<Element> some, parse_elements(message));
+                   elements.insert(elements.end(), std::make_move_iterator(some.begin()),
+                                   std::make_move_iterator(some.end()));
+                   return {};
+                 }));
+  return elements;
+}
+
+Result<std::string> Table::find_flowtable(const std::string& interface) {
+  for (int attempt = 0; attempt < kListAttempts; ++attempt) {
+    bool interrupted = false;
+    const uint32_t sequence = sequence_++;
+    std::string found;
+    JITWG_TRY(dump("list of flowtables", make_flowtables_request(sequence), sequence, interrupted,
+                   [&](const nlmsghdr* message) -> Result<void> {
+                     if (const std::string one = describe_flowtable(message, interface); found.empty()) found = one;
+                     return {};
+                   }));
+    if (!interrupted) return found;
+  }
+  return fail(Code::system, "flowtables change too fast to be listed");
+}
+
+Result<void> Table::dump(const std::string& what, const std::string& request, uint32_t sequence, bool& interrupted,
+                         const std::function<Result<void>(const nlmsghdr*)>& take) {
+  JITWG_TRY(send(request));
   std::vector<char> buffer(kReceiveBytes);
   for (;;) {
     const ssize_t got = recv(mnl_socket_get_fd(socket_.get()), buffer.data(), buffer.size(), 0);
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return fail_errno("list of set " + set, errno);
+    if (got < 0) return fail_errno(what, errno);
     int left = static_cast<int>(got);
     for (auto* message = reinterpret_cast<const nlmsghdr*>(buffer.data());
          mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
       if (message->nlmsg_seq != sequence) continue;  // left over from an earlier, failed exchange
       if (message->nlmsg_flags & NLM_F_DUMP_INTR) interrupted = true;
-      if (message->nlmsg_type == NLMSG_DONE) return elements;
+      if (message->nlmsg_type == NLMSG_DONE) return {};
       if (message->nlmsg_type == NLMSG_ERROR) {
         const auto* answer = static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(message));
-        return refusal("list of set " + set, -answer->error);
+        return refusal(what, -answer->error);
       }
-      JITWG_ASSIGN(std::vector<Element> some, parse_elements(message));
-      elements.insert(elements.end(), std::make_move_iterator(some.begin()),
-                      std::make_move_iterator(some.end()));
+      JITWG_TRY(take(message));
     }
   }
 }

@@ -3,6 +3,7 @@
 // Blocking, but only for the kernel's own answer. Not thread-safe: one owner, the event loop.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "broker/os/fd.h"
 
 struct mnl_socket;
+struct nlmsghdr;
 
 namespace jitwg::netfilter {
 
@@ -43,11 +45,15 @@ class Table {
   // What the kernel holds and has not expired. wrong_state: no such table or set.
   Result<std::vector<Element>> list(const std::string& set);
 
+  // Which flowtable of anybody's takes packets from `interface`: "flowtable f of table inet t", or "".
+  // One that cannot be read counts.
+  Result<std::string> find_flowtable(const std::string& interface);
+
   // Readable: somebody changed nftables: `nft flush ruleset` of a firewall's reload, an
   // administrator, a mistake.
   int news() const { return news_.get(); }
   // Takes all the news there is, without waiting. True: somebody else than this object changed the
-  // table, or news was lost.
+  // table, anybody a flowtable, or news was lost.
   bool take_news();
 
  private:
@@ -58,6 +64,8 @@ class Table {
   };
   Result<void> send(const std::string& bytes);
   Result<std::vector<Element>> list_once(const std::string& set, bool& interrupted);
+  Result<void> dump(const std::string& what, const std::string& request, uint32_t sequence, bool& interrupted,
+                    const std::function<Result<void>(const nlmsghdr*)>& take);
 
   std::string name_;
   Fd news_;

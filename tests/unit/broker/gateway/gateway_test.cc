@@ -241,6 +241,30 @@ TEST_F(GatewayTest, FiguresThatNobodySawAreNull) {
             R"({"peer":false,"elements":0,"flows":0,"last_handshake":null,"rx":null,"tx":null})");
 }
 
+TEST_F(GatewayTest, AFlowtableOnTheInterfaceStopsAllAndEndsNone) {
+  EXPECT_EQ(one(grant(1), true).state, State::open);
+  kernel_.flows = {*IpAddress::parse("10.90.0.1")};
+  kernel_.state.bypass = "flowtable f of table t";
+  EXPECT_EQ(one(grant(1), true).state, State::unfinished);
+  EXPECT_TRUE(kernel_.state.interface.peers.empty() && kernel_.state.elements.empty() && kernel_.flows.empty());
+  EXPECT_FALSE(gateway_.add({{grant(2), true, {}}}, kNow)) << "nor at once";
+  EXPECT_EQ(one(grant(3), false).state, State::closed) << "an end is an end";
+  kernel_.state.bypass.clear();
+  EXPECT_EQ(one(grant(1), true).state, State::open);
+  EXPECT_EQ(kernel_.state.interface.peers.size(), 1u);
+  EXPECT_EQ(events_.count(EventName::tunnel_closed), 0u);
+}
+
+TEST_F(GatewayTest, ASessionThatHasNoRoomIsRefusedAlsoAtOnce) {
+  Gateway small({"gw1", key(0), pools(), {1, 1}}, kernel_, events_, [this] { return instant_; });
+  EXPECT_EQ(small.converge({{grant(1), true, {}}}, kNow).at(0).state, State::open);
+  EXPECT_FALSE(small.add({{grant(2), true, {}}}, kNow)) << "the full look says why";
+  const auto outcomes = small.converge({{grant(1), true, {}}, {grant(2), true, {}}}, kNow);
+  EXPECT_EQ(outcomes.at(0).state, State::open);
+  EXPECT_EQ(outcomes.at(1).state, State::refused);
+  EXPECT_EQ(outcomes.at(1).refusal, Code::gateway_full);
+}
+
 TEST_F(GatewayTest, EventsAreToldOnce) {
   for (int i = 0; i < 3; ++i) one(grant(1), true);
   for (int i = 0; i < 3; ++i) one(grant(1), false);

@@ -72,6 +72,16 @@ TEST(Plan, ClosesOneAndLeavesTheOther) {
   EXPECT_TRUE(p.add_peers.empty() && p.add_elements.empty() && p.replace_elements.empty());
 }
 
+TEST(Plan, PastTheChainsNobodyIsServed) {
+  const Tunnel tunnel = open_tunnel(grant(1));
+  Observed observed = kernel_with({tunnel});
+  observed.bypass = "flowtable f of table t";
+  const Plan p = plan({tunnel}, observed, pools());
+  EXPECT_EQ(p.remove_elements, tunnel.elements);
+  EXPECT_EQ(p.remove_peers, std::vector{key(1)});
+  EXPECT_TRUE(p.add_peers.empty() && p.add_elements.empty() && p.refused.empty());
+}
+
 TEST(Plan, WhatNobodyNamesGoes) {
   const Plan p = plan({}, kernel_with({open_tunnel(grant(1))}), pools());
   EXPECT_EQ(p.remove_elements.size(), 1u);

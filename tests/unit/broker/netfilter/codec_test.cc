@@ -1,9 +1,13 @@
 #include "broker/netfilter/codec.h"
 
 #include <gtest/gtest.h>
+#include <libnftnl/common.h>
+#include <libnftnl/flowtable.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <netinet/in.h>
+// After it: they define the same.
+#include <linux/netfilter.h>
 
 namespace jitwg::netfilter {
 namespace {
@@ -86,6 +90,24 @@ TEST(Codec, NoElementWithoutAnEnd) {
   }
   const std::vector<Element> keyless = {{"scope4", "", "", "x", Millis(5)}};
   EXPECT_FALSE(append_change(batch, "jitwg", Change::remove, keyless, sequence));
+}
+
+TEST(Codec, AFlowtableNamesItsDevices) {
+  nftnl_flowtable* table = nftnl_flowtable_alloc();
+  nftnl_flowtable_set_str(table, NFTNL_FLOWTABLE_TABLE, "t");
+  nftnl_flowtable_set_str(table, NFTNL_FLOWTABLE_NAME, "f");
+  nftnl_flowtable_set_u32(table, NFTNL_FLOWTABLE_HOOKNUM, 0);
+  nftnl_flowtable_set_u32(table, NFTNL_FLOWTABLE_PRIO, 0);
+  const char* devices[] = {"lan0", "jitwg0", nullptr};
+  nftnl_flowtable_set_array(table, NFTNL_FLOWTABLE_DEVICES, devices);
+  char buffer[4096];
+  nlmsghdr* message = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_NEWFLOWTABLE, NFPROTO_INET, 0, 1);
+  nftnl_flowtable_nlmsg_build_payload(message, table);
+  nftnl_flowtable_free(table);
+  message->nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWFLOWTABLE;
+  EXPECT_EQ(describe_flowtable(message, "jitwg0"), "flowtable f of table t");
+  EXPECT_EQ(describe_flowtable(message, "lan0"), "flowtable f of table t");
+  EXPECT_EQ(describe_flowtable(message, "jitwg"), "");
 }
 
 TEST(Codec, CommentTooLongIsRefused) {

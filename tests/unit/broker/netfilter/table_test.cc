@@ -209,6 +209,14 @@ TEST_F(TableTest, ListedChainsTellOtherRulesNotOtherElements) {
   EXPECT_FALSE(list_chains("jitwg_test"));
 }
 
+TEST_F(TableTest, FindsFlowtablesOnAnInterface) {
+  EXPECT_EQ(table_->find_flowtable("lo").value(), "");
+  const auto made = load_ruleset("add table ip fast\nadd flowtable ip fast f { hook ingress priority 0; devices = { lo }; }\n");
+  if (!made) GTEST_SKIP() << "SKIPPED: this kernel has no flowtables";
+  EXPECT_EQ(table_->find_flowtable("lo").value(), "flowtable f of table fast");
+  EXPECT_EQ(table_->find_flowtable("jitwg0").value(), "");
+}
+
 TEST_F(TableTest, NewsTellOthersChangesOfThisTableOnly) {
   EXPECT_FALSE(table_->take_news());
   ASSERT_TRUE(table_->change({}, {{.set = "hash4",
