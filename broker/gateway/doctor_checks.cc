@@ -86,7 +86,7 @@ Rule read_rule(const std::string& text) {
       for (std::string more; !word.ends_with('"') && words >> more;) word += " " + more;
     logging = logging || word == "log";
     if (word == "jump" || word == "goto") words >> rule.target;
-    if (contains(" accept drop reject jump goto return notrack ", " " + word + " ")) {
+    if (contains(" accept drop reject jump goto return notrack flow ", " " + word + " ")) {
       rule.verdict = word;
       break;
     }
@@ -132,6 +132,13 @@ Fate walk(const Nftables& seen, const Chain& chain, const Packet& packet, bool n
     }
     const bool elsewhere = named && rule.conditions.size() == 2 && conditions.starts_with(packet.side == "iif" ? "oif" : "iif");
     if (rule.verdict == "accept" && (bare || mark || answers || elsewhere)) return Fate::passes;
+    // What it asks for (established, TCP or UDP) is true of ours sooner or later, and then one direction passes no chain.
+    const std::string& mark0 = packet.marks[0];
+    if (rule.verdict == "flow" && !contains(conditions, packet.side + "name != " + mark0) &&
+        !contains(conditions, packet.side + " != " + mark0)) {
+      by = text;
+      return Fate::drops;
+    }
     if (!bare && !(mark && (rule.conditions.size() <= 3 || !rule.target.empty()))) continue;
     if (rule.verdict == "return") return Fate::goes_on;
     if (rule.verdict == "drop" || rule.verdict == "reject" || rule.verdict == "notrack") {

@@ -32,7 +32,8 @@ Nftables parse_nftables(std::string_view listing);
 // problem.
 doctor::Finding check_table(const Nftables& seen, std::string_view expected);
 // Others' base chains on prerouting, forward and input that drop the tunnel's packets, the answers
-// to it or WireGuard's own, or leave them untracked. Followed by their text through jumps: a rule
+// to it or WireGuard's own, leave them untracked or offload them: a
+// flowtable takes its devices' packets past all chains. Followed by their text through jumps: a rule
 // that accepts and names `interface`, one of `pools` or `port` counts as knowing them.
 doctor::Findings check_foreign_chains(const Nftables& seen, const std::string& interface,
                                       const std::vector<Prefix>& pools, uint16_t port);

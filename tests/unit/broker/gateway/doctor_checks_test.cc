@@ -113,6 +113,20 @@ TEST(ForeignChains, JumpsAreFollowed) {
   EXPECT_EQ(judge("jump mine", "jump mine"), Level::problem) << "and it ends";
 }
 
+TEST(ForeignChains, AFlowtableElsewhereTakesTheAnswersPastAllChains) {
+  const std::string offload = "\t\tip protocol { tcp, udp } flow add @fast\n";
+  const auto found = foreign(forward_chain("accept", offload));
+  EXPECT_EQ(found.level, Level::problem);
+  EXPECT_NE(found.text.find("flow add @fast"), std::string::npos) << found.text;
+  EXPECT_NE(found.remedy.find("FORWARD iifname \"jitwg0\" accept; nft insert rule ip filter FORWARD oifname \"jitwg0\" accept"),
+            std::string::npos) << found.remedy;
+  EXPECT_EQ(foreign(forward_chain("accept", "\t\tiifname \"jitwg0\" accept\n\t\toifname \"jitwg0\" accept\n" + offload)).level,
+            Level::ok);
+  EXPECT_EQ(foreign(forward_chain("accept", "\t\tiifname != \"jitwg0\" oifname != \"jitwg0\" flow add @fast\n")).level,
+            Level::ok);
+  EXPECT_EQ(foreign(forward_chain("accept", "\t\toifname != \"jitwg0\" flow add @fast\n")).level, Level::problem);
+}
+
 std::string file(const std::string& name) {
   std::ifstream in(std::string(JITWG_SOURCE_DIR) + "/tests/support/firewalls/" + name);
   return {std::istreambuf_iterator<char>(in), {}};
