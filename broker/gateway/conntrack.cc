@@ -14,7 +14,7 @@
 namespace jitwg::gateway {
 namespace {
 
-constexpr timeval kAnswerWithin{5, 0};
+constexpr timeval kAnswerWithin{1, 0};
 
 struct HandleDeleter {
   void operator()(nfct_handle* handle) const { nfct_close(handle); }

@@ -14,7 +14,7 @@
 namespace jitwg::netfilter {
 namespace {
 
-constexpr timeval kAnswerWithin{5, 0};         // an end that was lost is not sent again
+constexpr timeval kAnswerWithin{1, 0};         // an end that was lost is not sent again
 constexpr int kListAttempts = 5;              // a dump interrupted by a change is asked for again
 constexpr size_t kReceiveBytes = 256 * 1024;  // the kernel fills dumps up to 32 KiB a datagram
 constexpr int kReceiveBuffer = 4 << 20;       // acknowledgements of one batch wait here
