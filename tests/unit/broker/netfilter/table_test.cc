@@ -19,6 +19,7 @@ add set inet jitwg_test hash6 { type ipv6_addr . ipv6_addr . inet_proto . inet_s
 add set inet jitwg_test range4 { type ipv4_addr . ipv4_addr . inet_proto . inet_service; flags interval,timeout; counter; }
 add set inet jitwg_test range6 { type ipv6_addr . ipv6_addr . inet_proto . inet_service; flags interval,timeout; counter; }
 add set inet jitwg_test uids { type uid . ipv4_addr; flags timeout; counter; }
+add set inet jitwg_test small { type ipv4_addr; flags timeout; size 1; counter; }
 )";
 
 IpAddress ip(const char* text) { return *IpAddress::parse(text); }
@@ -207,6 +208,15 @@ TEST_F(TableTest, ListedChainsTellOtherRulesNotOtherElements) {
   EXPECT_NE(print(), before);
   ASSERT_TRUE(load_ruleset("delete table inet jitwg_test"));
   EXPECT_FALSE(list_chains("jitwg_test"));
+}
+
+TEST_F(TableTest, AFullSetIsSaidAndTakesNothing) {
+  const auto small = [](const char* address) { return Element{"small", Key().address(ip(address)).bytes(), "", "a", Millis(60'000)}; };
+  const auto refused = table_->change({}, {small("10.0.0.1"), small("10.0.0.2")});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::system);
+  EXPECT_NE(refused.error().message.find("a set is full"), std::string::npos) << refused.error().render();
+  EXPECT_TRUE(list("small").empty());
 }
 
 TEST_F(TableTest, FindsFlowtablesOnAnInterface) {
