@@ -104,6 +104,7 @@ void SessionBook::apply(const Update& update, const Instant& now) {
     else
       apply_closed(entry, now.second());
   }
+  if (update.kind != Update::Kind::heartbeat) return;  // there may be very many of either
   bury_again();
   // By both clocks: a step of this one opens no way back.
   forget_old(std::min(update.now, now.second()));

@@ -144,6 +144,7 @@ class NodeTest : public ::testing::Test {
   Update set(std::vector<Entry> entries) const {
     return {Update::Kind::set, 2, clock.time, std::move(entries)};
   }
+  Update heartbeat() const { return {Update::Kind::heartbeat, 2, clock.time, {}}; }
 
   std::string grant_file(const SessionId& id) const {
     return directory + "/state/grants/" + id.str() + ".json";

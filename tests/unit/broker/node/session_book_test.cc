@@ -428,13 +428,13 @@ TEST_F(SessionBookTest, ATombstoneIsForgottenADayAfterTheEnd) {
   apply(snapshot({open(g)}));
   apply(set({closed(g.session)}));
   clock.time = g.not_after + limits::kTombstone;
-  apply(set({}));
+  apply(heartbeat());
   EXPECT_TRUE(exists(tombstone_file(g.session)));
-  Update update = set({});
+  const Update update = heartbeat();
   clock.time += Seconds(1);
   apply(update);
   EXPECT_TRUE(exists(tombstone_file(g.session))) << "by this clock alone, which may be wrong";
-  apply(set({}));
+  apply(heartbeat());
   EXPECT_FALSE(exists(tombstone_file(g.session)));
   EXPECT_EQ(book->admit(sign(g), clock.instant()).error().code, Code::not_live)
       << "its time is over anyway";
@@ -493,6 +493,17 @@ TEST_F(SessionBookTest, OnADiskThatTakesNothingWhatWasStoredWaitsForTheBroker) {
   EXPECT_EQ(enforcer.open, std::set{lives.session});
   EXPECT_EQ(owed(lives.session), "open");
   EXPECT_EQ(owed(ended.session), "closed");
+}
+
+TEST_F(SessionBookTest, ATombstoneTheDiskDidNotTakeIsTriedAtEachHeartbeat) {
+  const Grant g = grant();
+  apply(snapshot({open(g)}));
+  const std::string obstacle = tombstone_file(g.session) + ".new";
+  std::filesystem::create_directories(obstacle + "/in-the-way");
+  apply(set({closed(g.session)}));
+  std::filesystem::remove_all(obstacle);
+  book->apply(heartbeat(), clock.instant());
+  EXPECT_TRUE(exists(tombstone_file(g.session)));
 }
 
 TEST_F(SessionBookTest, ANewerFindingIsNotTakenForTheOneHandedIn) {
