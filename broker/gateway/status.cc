@@ -21,7 +21,7 @@ Result<Grant> load_grant(const std::string& path, const ssh::CaKeys& ca,
   return verify_grant(stored.document, ca, realm);
 }
 
-constexpr Seconds kOpensWithin(10);
+constexpr Seconds kSettlesWithin(10);  // what a running daemon may still be at
 
 std::string_view name(StatusRow::State state) {
   static constexpr std::string_view kNames[] = {"open", "opening", "closing", "missing", "ended", "unknown", "foreign"};
@@ -119,15 +119,16 @@ std::vector<StatusRow> make_status(const Observed& observed, const Stored& store
     const Elements its = elements[grant.session.str()];
     if (its.count > 0) row.first_packet = its.used;
     const auto wanted = make_tunnel(grant, Millis(1));
-    if (stored.closing.contains(grant.session))
+    const bool over = grant.not_after <= now;
+    if (stored.closing.contains(grant.session) || (over && now < grant.not_after + kSettlesWithin))
       row.state = State::closing;
-    else if (grant.not_after <= now)
+    else if (over)
       row.state = State::ended;
     else if (row.peer && wanted && row.peer->allowed_ips == wanted->addresses && its.count == wanted->elements.size())
       row.state = State::open;
-    else if (now < grant.not_before + kOpensWithin)
+    else if (now < grant.not_before + kSettlesWithin)
       row.state = State::opening;
-    if (row.state != State::ended || row.peer || its.count > 0) rows.push_back(row);
+    if (!over || stored.closing.contains(grant.session) || row.peer || its.count > 0) rows.push_back(row);
   }
   std::ranges::sort(rows, {}, [](const StatusRow& row) { return row.grant->session; });
   for (const auto& [key, peer] : peers)

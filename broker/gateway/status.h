@@ -25,7 +25,7 @@ Result<Stored> load_stored(const std::string& state_dir, const ssh::CaKeys& ca,
 // A session, or a peer that no stored grant names. What both lack is unset.
 struct StatusRow {
   // opening: a grant so new that the kernel may not hold it yet. missing: a live grant that the
-  // kernel does not hold, or not wholly. ended: over, and still in the kernel. unknown: nobody's
+  // kernel does not hold, or not wholly. ended: over for 10 s, and still in the kernel. unknown: nobody's
   // peer with addresses of our pools. foreign: any other.
   enum class State { open, opening, closing, missing, ended, unknown, foreign };
   State state;

@@ -62,6 +62,12 @@ TEST(Plan, NothingToDo) {
   const Tunnel tunnel = open_tunnel(grant(1));
   EXPECT_TRUE(plan({tunnel}, kernel_with({tunnel}), pools()).empty());
   EXPECT_TRUE(plan({closed_tunnel(grant(1))}, {}, pools()).empty());
+  // A person who roams is no change.
+  Observed roamed = kernel_with({tunnel});
+  roamed.interface.peers[0].endpoint = *Endpoint::parse("198.51.100.7:40000");
+  roamed.interface.peers[0].last_handshake = kNow;
+  roamed.interface.peers[0].rx = 7;
+  EXPECT_TRUE(plan({tunnel}, roamed, pools()).empty());
 }
 
 TEST(Plan, ClosesOneAndLeavesTheOther) {

@@ -22,13 +22,13 @@ wireguard::Peer peer_of(const Grant& g) {
 }
 
 // Sessions 1 (open, used), 2 (closing), 3 (nothing of it in the kernel), 4 (over, its peer still there), 5 (over, and
-// gone), 6 (brand new), 7 (elements gone, peer there), and three peers of nobody's.
+// gone), 6 (brand new), 7 (elements gone, peer there), 8 (over just now), and three peers of nobody's.
 class StatusTest : public testing::Test {
  protected:
   StatusTest() {
-    for (const int n : {6, 2, 1, 3, 7, 4, 5}) stored_.grants.push_back(make(n));
+    for (const int n : {8, 6, 2, 1, 3, 7, 4, 5}) stored_.grants.push_back(make(n));
     stored_.closing = {id(2)};
-    for (const int n : {1, 2, 4, 7}) observed_.interface.peers.push_back(peer_of(make(n)));
+    for (const int n : {1, 2, 4, 7, 8}) observed_.interface.peers.push_back(peer_of(make(n)));
     for (const Element& element : open_tunnel(make(1)).elements) observed_.elements.push_back(element);
     observed_.elements[0].packets = 7;
     observed_.interface.peers.push_back({key(70), prefixes({"192.168.7.0/24"}), {}, {}});
@@ -38,6 +38,7 @@ class StatusTest : public testing::Test {
   static Grant make(int n) {
     Grant g = grant(n);
     if (n == 4 || n == 5) g.not_after = kNow + Seconds(30);
+    if (n == 8) g.not_after = kNow + Seconds(58);
     if (n == 6) g.not_before = kNow + Seconds(55);
     return g;
   }
@@ -55,7 +56,8 @@ TEST_F(StatusTest, EverySessionAndEveryPeerHasItsState) {
     seen.emplace_back(row.state, row.grant ? row.grant->session.str() : row.peer->key.str());
   std::vector<std::pair<State, std::string>> expected = {
       {State::open, id(1).str()},  {State::closing, id(2).str()}, {State::missing, id(3).str()},
-      {State::ended, id(4).str()}, {State::opening, id(6).str()}, {State::missing, id(7).str()}};
+      {State::ended, id(4).str()}, {State::opening, id(6).str()}, {State::missing, id(7).str()},
+      {State::closing, id(8).str()}};
   std::map<std::string, State> others = {{key(70).str(), State::foreign}, {key(71).str(), State::unknown}, {key(72).str(), State::foreign}};
   for (const auto& [k, state] : others) expected.emplace_back(state, k);
   EXPECT_EQ(seen, expected);
@@ -82,7 +84,7 @@ TEST_F(StatusTest, AForeignPeerWithASessionsKeyIsNotTheSessions) {
 TEST_F(StatusTest, JsonTellsAllAndUnsetIsNull) {
   const auto all = rows();
   const json::array told = render_status(all, now_);
-  ASSERT_EQ(told.size(), 9u);
+  ASSERT_EQ(told.size(), 10u);
   const auto expected = parse_json(
       R"({"state":"open","session":")" + id(1).str() + R"(","person":"alice","target":"db-prod","not_after":")" +
           render_time(kNow + Seconds(1800)) + R"(","time_left":1740,"address":["10.90.0.1/32","fd00:90::1/128"],"public_key":")" +
@@ -94,7 +96,7 @@ TEST_F(StatusTest, JsonTellsAllAndUnsetIsNull) {
   for (const char* unset : {"endpoint", "first_packet", "last_handshake", "rx", "tx"}) EXPECT_TRUE(told[2].at(unset).is_null()) << unset;
   EXPECT_EQ(told[3].at("time_left"), json::value(0));
   for (const char* unset : {"session", "person", "target", "not_after", "time_left", "first_packet", "last_handshake"})
-    EXPECT_TRUE(told[7].at(unset).is_null()) << unset;
+    EXPECT_TRUE(told[8].at(unset).is_null()) << unset;
 }
 
 TEST_F(StatusTest, TableSaysItInWords) {
