@@ -133,16 +133,19 @@ Result<void> set_up_link(const InterfaceSettings& settings) {
   return add_routes(settings.name, settings.pools);
 }
 
-Result<ReadyInterface> prepare_interface(const InterfaceSettings& settings) {
+namespace {
+
+Result<wireguard::PrivateKey> load_key(const InterfaceSettings& settings) {
   JITWG_ASSIGN(std::string text, read_secret_file(settings.key_file, 1024));
   auto key = wireguard::parse_private_key(text);
   if (!key) return within(settings.key_file, key.error());
+  return key;
+}
 
-  JITWG_TRY(make_interface(settings));
-  JITWG_ASSIGN(auto transport, find_transport(settings.name));
-  JITWG_ASSIGN(const auto interface, transport->get());
-  const auto public_key = wireguard::public_key_of(*key);
-  const bool other_key = interface.public_key != public_key;
+// Another key or port would cut other people's peers off.
+Result<void> check_adoption(const InterfaceSettings& settings, const wireguard::PublicKey& key,
+                            const wireguard::Interface& interface) {
+  const bool other_key = interface.public_key != key;
   const bool other_port = interface.listen_port != settings.listen_port;
   const bool has_others = std::ranges::any_of(interface.peers, [&](const wireguard::Peer& peer) {
     return !peer.allowed_ips.empty() && !has_address_in(peer, settings.pools);
@@ -152,8 +155,30 @@ Result<ReadyInterface> prepare_interface(const InterfaceSettings& settings) {
                 "interface " + settings.name + " serves peers of others, with another " + (other_key ? "key" : "port"),
                 other_key ? "give its key as `wireguard-key`, or use another `interface`"
                           : "give its port as `listen-port`, or use another `interface`");
+  return {};
+}
+
+}  // namespace
+
+Result<void> check_interface(const InterfaceSettings& settings) {
+  JITWG_ASSIGN(const auto key, load_key(settings));
+  const auto transport = find_transport(settings.name);
+  const auto interface = transport ? (*transport)->get() : tl::unexpected(transport.error());
+  if (!interface) return {};  // nothing to adopt, or prepare_interface() says why
+  return check_adoption(settings, wireguard::public_key_of(key), *interface);
+}
+
+Result<ReadyInterface> prepare_interface(const InterfaceSettings& settings) {
+  JITWG_ASSIGN(const auto key, load_key(settings));
+  JITWG_TRY(make_interface(settings));
+  JITWG_ASSIGN(auto transport, find_transport(settings.name));
+  JITWG_ASSIGN(const auto interface, transport->get());
+  const auto public_key = wireguard::public_key_of(key);
+  JITWG_TRY(check_adoption(settings, public_key, interface));
+  const bool other_key = interface.public_key != public_key;
+  const bool other_port = interface.listen_port != settings.listen_port;
   if (other_port) JITWG_TRY(check_port_is_free(settings.listen_port));
-  if (other_key || other_port) JITWG_TRY(transport->configure(*key, settings.listen_port));
+  if (other_key || other_port) JITWG_TRY(transport->configure(key, settings.listen_port));
   JITWG_TRY(set_up_link(settings));
   return ReadyInterface{std::move(transport), public_key};
 }

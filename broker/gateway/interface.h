@@ -32,6 +32,10 @@ struct ReadyInterface {
 // How to reach an interface that exists, of whatever kind. io: there is none.
 Result<std::unique_ptr<wireguard::Transport>> find_transport(const std::string& interface);
 
+// A reason not to begin at all, found without touching anything: no key, or others' peers on the
+// interface with another key or port.
+Result<void> check_interface(const InterfaceSettings& settings);
+
 // Name, key, port, MTU, link and routes as in `settings`; what is so already is left alone. An interface
 // that is made goes on running when this process ends, so that sessions outlive a restart. Needs
 // CAP_NET_ADMIN; making one without the kernel's WireGuard also /dev/net/tun. bad_config: the

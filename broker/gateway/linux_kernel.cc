@@ -23,6 +23,7 @@ Result<std::vector<Element>> list_all(netfilter::Table& table) {
 }  // namespace
 
 Result<std::unique_ptr<LinuxKernel>> LinuxKernel::open(const InterfaceSettings& settings) {
+  JITWG_TRY(check_interface(settings));
   JITWG_ASSIGN(std::string ruleset, render_ruleset(settings.name, settings.pools));
   JITWG_TRY(netfilter::load_ruleset(ruleset));
   JITWG_ASSIGN(auto table, netfilter::Table::open(kTable));

@@ -72,6 +72,7 @@ def test_an_interface_that_serves_others_otherwise_is_not_taken_over(world, diff
     done = world.gw.run([GATEWAY, "--config", world.path("gateway.conf")], check=False, timeout=20)
     assert done.returncode != 0 and "jitwg0" in done.stderr and differs in done.stderr and "`interface`" in done.stderr, done.stderr
     assert world.gw.run("wg showconf jitwg0").stdout == before
+    assert world.gw.run("nft list table inet jitwg", check=False).returncode != 0, "nor is its traffic dropped"
     # Without others on it, it is the gateway's own from another time.
     world.gw.run(f"wg set jitwg0 peer {site} remove peer {wg_pair()[1]} allowed-ips 10.90.0.77/32")
     world.grant(1, [f"tcp {INSIDE}:5432"])
