@@ -6,6 +6,7 @@
 #include "broker/gateway/doctor_checks.h"
 #include "broker/gateway/link.h"
 #include "broker/gateway/ruleset.h"
+#include "broker/gateway/selftest_proof.h"
 #include "broker/netfilter/table.h"
 #include "broker/node/doctor.h"
 #include "broker/os/file.h"
@@ -72,6 +73,15 @@ Finding examine_wireguard(const InterfaceSettings& settings) {
                Finding::Level::warning);
 }
 
+// The daemon would refuse to start without it; what runs already has had it.
+Finding examine_selftest(const Config& config, const InterfaceSettings& settings) {
+  const auto ruleset = render_ruleset(settings.name, settings.pools);
+  if (!ruleset) return failed("selftest", ruleset.error(), "");
+  const auto made = check_proof(config.get("runtime-dir"), *ruleset);
+  if (!made) return failed("selftest", made.error(), "");
+  return ok("selftest", "the chains passed at " + render_time(*made));
+}
+
 // The way back from the targets is others' to know: said, not checked.
 Finding examine_route(const std::string& interface, const Prefix& pool) {
   const auto routed = has_route(interface, pool);
@@ -112,6 +122,7 @@ Findings examine(const Config& config, const Result<InterfaceSettings>& settings
   } else {
     add(found, examine_network(*settings));
     add(found, examine_nftables(*settings));
+    found.push_back(examine_selftest(config, *settings));
   }
   return found;
 }

@@ -4,6 +4,7 @@
 #include <net/if.h>
 #include <netlink/attr.h>
 #include <netlink/msg.h>
+#include <netlink/route/addr.h>
 #include <netlink/route/link.h>
 #include <netlink/route/nexthop.h>
 #include <netlink/route/route.h>
@@ -27,6 +28,7 @@ struct Freed {
 };
 using Socket = std::unique_ptr<nl_sock, Freed<nl_socket_free>>;
 using Link = std::unique_ptr<rtnl_link, Freed<rtnl_link_put>>;
+using LinkAddress = std::unique_ptr<rtnl_addr, Freed<rtnl_addr_put>>;
 using Route = std::unique_ptr<rtnl_route, Freed<rtnl_route_put>>;
 using Cache = std::unique_ptr<nl_cache, Freed<nl_cache_free>>;
 using Address = std::unique_ptr<nl_addr, Freed<nl_addr_put>>;
@@ -120,6 +122,18 @@ Result<void> set_link_up(const std::string& interface, std::optional<int> mtu) {
   if (now != wanted) rtnl_link_set_mtu(change.get(), wanted);
   if (const int error = rtnl_link_change(socket.get(), link.get(), change.get(), 0); error < 0)
     return fail_netlink("link " + interface + " up", error);
+  return {};
+}
+
+Result<void> add_address(const std::string& interface, const IpAddress& address) {
+  JITWG_ASSIGN(const Socket socket, connect());
+  JITWG_ASSIGN(const Link link, need_link(socket, interface));
+  const LinkAddress added(rtnl_addr_alloc());
+  JITWG_CHECK(added);
+  rtnl_addr_set_ifindex(added.get(), rtnl_link_get_ifindex(link.get()));
+  rtnl_addr_set_local(added.get(), address_of(Prefix::host(address)).get());
+  if (const int error = rtnl_addr_add(socket.get(), added.get(), 0); error < 0)
+    return fail_netlink("address " + address.str() + " of " + interface, error);
   return {};
 }
 

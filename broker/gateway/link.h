@@ -18,6 +18,7 @@ Result<std::optional<std::string>> find_link_kind(const std::string& interface);
 Result<void> add_wireguard_link(const std::string& interface);
 // Unset: with the MTU that it has.
 Result<void> set_link_up(const std::string& interface, std::optional<int> mtu);
+Result<void> add_address(const std::string& interface, const IpAddress& address);
 // A route to each of `pools` in the main table. One that leads here already is fine; one that leads
 // elsewhere is not touched, and is an error (bad_config).
 Result<void> add_routes(const std::string& interface, const std::vector<Prefix>& pools);

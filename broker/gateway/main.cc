@@ -17,6 +17,9 @@
 #include "broker/gateway/gateway.h"
 #include "broker/gateway/init.h"
 #include "broker/gateway/linux_kernel.h"
+#include "broker/gateway/ruleset.h"
+#include "broker/gateway/selftest.h"
+#include "broker/gateway/selftest_proof.h"
 #include "broker/gateway/status.h"
 #include "broker/node/supervised.h"
 #include "broker/os/clock.h"
@@ -54,12 +57,12 @@ const std::vector<Option> kOptions = {
      "kernel, userspace (wireguard-go), or auto: the kernel where it has WireGuard"},
     {"wireguard-go", "/usr/bin/wireguard-go", "program that makes a userspace interface"},
     {"state-dir", "/var/lib/jitwg/gateway", "holds grants and tombstones"},
-    {"runtime-dir", "/run/jitwg", "holds the broker's socket"},
+    {"runtime-dir", "/run/jitwg", "holds selftest.ok, which `selftest` leaves and the daemon wants"},
     {"endpoint", "", "IP:PORT that people's tunnels are sent to; init tells it to the policy"},
     {.name = "trust",
      .help = "init: file with the block that `jitwgd init` printed; - is stdin",
      .command_line_only = true},
-    {.name = "json", .help = "status, doctor, init: for programs", .flag = true, .command_line_only = true},
+    {.name = "json", .help = "status, doctor, selftest, init: for programs", .flag = true, .command_line_only = true},
 };
 
 struct Identity {
@@ -125,6 +128,8 @@ Result<void> serve(const Config& config) {
   JITWG_ASSIGN(ssh::PrivateKey node_key, load_node_key(config.get("node-key")));
   JITWG_ASSIGN(http::BrokerAddress broker, http::read_broker_address(config));
   JITWG_ASSIGN(const InterfaceSettings settings, read_interface_settings(config));
+  JITWG_ASSIGN(const std::string ruleset, render_ruleset(settings.name, settings.pools));
+  JITWG_TRY(check_proof(config.get("runtime-dir"), ruleset));
   JITWG_TRY(make_directory(config.get("state-dir"), 0700));
   JITWG_ASSIGN(const auto kernel, LinuxKernel::open(settings));
 
@@ -199,6 +204,11 @@ Result<void> run_doctor(const Config& config) {
   return doctor::tell(examine(config, read_interface_settings(config)), config.has("json"));
 }
 
+Result<void> test_itself(const Config& config) {
+  JITWG_ASSIGN(const InterfaceSettings settings, read_interface_settings(config));
+  return selftest(settings, config.get("runtime-dir"), config.has("json"));
+}
+
 }  // namespace
 }  // namespace jitwg::gateway
 
@@ -207,6 +217,6 @@ int main(int argc, char** argv) {
   return jitwg::run_program({"jitwg-gateway",
                              "Opens tunnels for signed grants and ends them with the grant; status says which are open.",
                              kOptions, "/etc/jitwg/gateway.conf"},
-                            argc, argv, {{"", serve}, {"status", print_status}, {"doctor", run_doctor},
+                            argc, argv, {{"", serve}, {"status", print_status}, {"doctor", run_doctor}, {"selftest", test_itself},
                                          {"init", [](const jitwg::Config& config) { return init(config, kOptions); }}});
 }

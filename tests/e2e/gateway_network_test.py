@@ -51,6 +51,7 @@ class NetworkRealm(TlsRealm):
             f"ca = {self.dir}/ca.pub", "realm = lab-1", "interface = jitwg0", f"wireguard-key = {self.dir}/wg.key",
             "pool = 10.90.0.0/16", f"state-dir = {self.state}", f"runtime-dir = {self.run}")))  # fmt: skip
         self.gateway = None
+        self.gw.run([binary("jitwg-gateway"), "selftest", "--config", str(self.dir / "gateway.conf")])
 
     def broker_is_at(self, address):
         (self.dir / "hosts").write_text(f"{address} broker.test\n")

@@ -78,6 +78,7 @@ class World:
                                          stdout=subprocess.PIPE)  # fmt: skip
         assert self.service.stdout.readline() == "ready\n"
         self._configure()
+        self.selftest()
 
     def path(self, name):
         return str(self.directory / name)
@@ -128,6 +129,10 @@ class World:
 
     def forget(self, n):
         os.remove(self.path(f"state/grants/{session_id(n)}.json"))
+
+    def selftest(self):
+        """As the gateway's unit does before each start."""
+        self.gw.run([GATEWAY, "selftest", "--config", self.path("gateway.conf")])
 
     def start(self, *prefix, program=GATEWAY, **more):
         log = open(self.path("log"), "a")

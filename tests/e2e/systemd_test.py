@@ -23,6 +23,7 @@ INSTALLED = {
     },
     "gateway": SHARED | {
         "sbin/jitwg-gateway", "share/man/man8/jitwg-gateway.8", "lib/systemd/system/jitwg-gateway.service",
+        "lib/systemd/system/jitwg-gateway-selftest.service",
     },
     "jumphost": SHARED | {
         "sbin/jitwg-hostd", "share/man/man8/jitwg-hostd.8", "lib/jitwg/jitwg-principals", "lib/jitwg/pam_jitwg.so",
@@ -32,7 +33,7 @@ INSTALLED = {
     "person": {"bin/jitwg", "share/man/man1/jitwg.1", "share/bash-completion/completions/jitwg"},
 }  # fmt: skip
 USERS = {"jitwgd": "jitwg", "jitwg-signer": "jitwg-ca", "jitwg-gateway": "jitwg-gw", "jitwg-hostd": None}
-MOST_EXPOSED = {"jitwgd": 3.0, "jitwg-signer": 3.0, "jitwg-gateway": 5.0, "jitwg-hostd": 5.0}
+MOST_EXPOSED = {"jitwgd": 3.0, "jitwg-signer": 3.0, "jitwg-gateway": 5.0, "jitwg-gateway-selftest": 3.5, "jitwg-hostd": 5.0}
 
 
 def install(tree, *options):

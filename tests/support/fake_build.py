@@ -11,6 +11,8 @@ name = os.path.basename(sys.argv[0])
 if name == "@broken@":
     print("cannot go on like this", file=sys.stderr)
     sys.exit(9)
+if sys.argv[1:2] == ["selftest"]:
+    sys.exit(0)
 conf = {"jitwgd": "broker"}.get(name, name.removeprefix("jitwg-"))
 config = dict(line.strip().split(" = ", 1) for line in open(f"/etc/jitwg/{conf}.conf"))
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))

@@ -393,6 +393,29 @@ def test_a_node_is_told_by_reload_that_the_broker_moved(site):
     wait_for(lambda: subscribed() == times + 2, "the gateway to be back")
 
 
+def test_a_gateway_starts_on_its_selftest_alone_and_by_itself_again(session, held):
+    proof, drop_in = Path("/run/jitwg/selftest.ok"), Path("/etc/systemd/system/jitwg-gateway-selftest.service.d/no-tun.conf")
+    status, gateway = proof.stat(), pid_of("jitwg-gateway")
+    assert (status.st_uid, status.st_mode & 0o777, status.st_nlink) == (0, 0o644, 1)
+    os.kill(gateway, signal.SIGKILL)
+    gateway = wait_for(lambda: (pid := pid_of("jitwg-gateway")) not in (0, gateway) and unit("jitwg-gateway.service", "ActiveState") == "active" and pid,
+                       "the gateway after a kill")  # fmt: skip
+    assert proof.stat().st_mtime_ns > status.st_mtime_ns, "a restart is preceded by a test, too"
+    write(drop_in, "[Service]\nInaccessiblePaths=/dev/net/tun\n")
+    try:
+        run("systemctl", "daemon-reload")
+        os.kill(gateway, signal.SIGKILL)
+        wait_for(lambda: [e for e in journal("-u", "jitwg-gateway.service") if "not_confirmed" in e["MESSAGE"]], "the refusal")
+        assert not proof.exists() and unit("jitwg-gateway.service", "ActiveState") == "activating"
+        assert [e for e in journal("-u", "jitwg-gateway-selftest.service") if "modprobe tun" in e["MESSAGE"]]
+        assert_alive(held, "with neither gateway nor self-test")
+    finally:
+        drop_in.unlink()
+        run("systemctl", "daemon-reload")
+    wait_for(lambda: proof.exists() and unit("jitwg-gateway.service", "ActiveState") == "active", "the gateway, by itself")
+    assert_alive(held, "with the gateway again")
+
+
 @pytest.mark.parametrize("daemon", DAEMONS)
 def test_stop_leaves_sessions_as_they_are(session, held, daemon):
     pid = pid_of(daemon)

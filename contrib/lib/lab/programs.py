@@ -6,6 +6,7 @@ nothing here blocks.
 """
 
 import os
+import shlex
 import signal
 import socket
 import stat
@@ -75,6 +76,12 @@ class Program:
 
     def _argv(self):
         """setpriv drops what the program may not have, and becomes it by exec: the pid stays."""
+        spec = self.spec
+        if spec.before:
+            return ["/bin/sh", "-c", f'{shlex.join(spec.before)} && exec "$@"', "sh", *self._becoming()]
+        return self._becoming()
+
+    def _becoming(self):
         spec = self.spec
         if spec.user == "root":
             return list(spec.argv)

@@ -130,7 +130,7 @@ def _install_unit(spec, jitwg):
             sockets = name.endswith(".socket") and (
                 f"Service={unit}" in text or name == f"{spec.name}.socket"
             )
-            if name == unit or sockets:
+            if name in (unit, f"{spec.name}-selftest.service") or sockets:
                 write(f"{_OF_JITWG}/{name}", text)
     elif not os.path.exists(f"{_OF_THE_MACHINE}/{unit}"):
         write(f"{_OF_THE_LAB}/{unit}", _render(spec))

@@ -138,6 +138,7 @@ class Program:
     listen: tuple = ()
     ready: str = "notify"  # "notify": READY=1 on NOTIFY_SOCKET; or the path of a file to appear
     journal: bool = True  # stdout and stderr go to the host's journal
+    before: tuple = ()  # run first, by root: what the program's unit has for that is a unit of its own
     env: dict = field(default_factory=dict)
     ready_within: float = 180.0  # seconds; an emulated machine is slow
 
@@ -186,7 +187,10 @@ def _role_programs(role):
             ready=UAPI_SOCKET,
             env={"LOG_LEVEL": "error"},
         )
-        yield _daemon("jitwg-gateway", "gateway", user="jitwg-gw", capabilities=("net_admin",))
+        selftest = (f"{BIN_DIR}/jitwg-gateway", "selftest", "--config", "/etc/jitwg/gateway.conf")
+        yield _daemon(
+            "jitwg-gateway", "gateway", user="jitwg-gw", capabilities=("net_admin",), before=selftest
+        )
     if role == "jumphost":
         local = Listen("hostd", f"{RUNTIME_DIR}/hostd.sock", "seqpacket", 0o666)
         yield _daemon("jitwg-hostd", "hostd", listen=(local,))
