@@ -166,7 +166,7 @@ def test_a_read_only_state_directory(small):
     small.stop(signal.SIGKILL)
     small.run()
     small.wait_holds(1, 5)
-    assert session_id(2) not in in_gateway(small, "ls STATE/grants").stdout
+    wait_for(lambda: session_id(2) not in in_gateway(small, "ls STATE/grants").stdout, "its grant to be gone")
 
 
 def test_a_state_directory_that_is_taken_away(small):
