@@ -14,7 +14,7 @@
 namespace jitwg::gateway {
 
 enum class Side { tunnel, inside, elsewhere, gateway };  // the last: UDP port kGatewayPort of the gateway itself
-inline constexpr uint16_t kGatewayPort = 9;
+inline constexpr uint16_t kGatewayPort = 40009;  // above 1024: no capability for it
 
 class ScratchNetwork {
  public:

@@ -67,6 +67,11 @@ def test_it_leaves_a_proof_and_nothing_else(world):  # noqa: F811
     world.restart()  # the same proof does for every start since the boot
 
 
+def test_two_capabilities_are_enough(world):  # noqa: F811
+    few = [f"--{kind}=-all,+sys_admin,+net_admin" for kind in ("inh-caps", "bounding-set")]
+    assert selftest(world, prefix=("setpriv", *few, "--no-new-privs")).returncode == 0
+
+
 def test_without_a_proof_nothing_is_served(world):  # noqa: F811
     os.remove(proof(world))
     assert "No such file" in refusal(world)
