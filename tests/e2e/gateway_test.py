@@ -125,6 +125,7 @@ class World:
         body = self.body(n, scope, seconds, **changes)
         os.makedirs(self.path("state/grants"), mode=0o700, exist_ok=True)
         self._write(f"state/grants/{session_id(n)}.json", json.dumps(self.signed(body, ca)))
+        pathlib.Path(self.path("state/boot.json")).unlink(missing_ok=True)  # or it counts as taken when the first process began
         return datetime.datetime.fromisoformat(body["not_after"].replace("Z", "+00:00")).timestamp()
 
     def forget(self, n):
