@@ -1,10 +1,13 @@
 #include "broker/gateway/linux_kernel.h"
 
+#include <optional>
 #include <utility>
 
+#include "broker/base/encoding.h"
 #include "broker/gateway/conntrack.h"
 #include "broker/gateway/link.h"
 #include "broker/gateway/ruleset.h"
+#include "broker/os/file.h"
 #include "broker/os/service.h"
 
 namespace jitwg::gateway {
@@ -20,18 +23,47 @@ Result<std::vector<Element>> list_all(netfilter::Table& table) {
   return all;
 }
 
+constexpr size_t kLeftBytes = 256 * 1024;
+
+// The kernel gives no handle twice: a table that lists like this, by this ruleset, is the very one.
+std::string describe(const std::string& ruleset, const std::string& listing) {
+  return sha256_hex(ruleset) + "\n" + listing;
+}
+
+// The table's listing, if it is as it was left.
+std::optional<std::string> find_table(const std::string& ruleset, const std::string& left_file) {
+  const auto left = read_trusted_file(left_file, kLeftBytes);
+  auto listing = netfilter::list_chains(kTable);
+  if (!left || !listing || *left != describe(ruleset, *listing)) return std::nullopt;
+  return std::move(*listing);
+}
+
+// From nothing: sets and flags may be others, too. One transaction: no packet passes between; live
+// sessions wait until their elements are back. Returns the listing.
+Result<std::string> make_table(const std::string& ruleset, const std::string& left_file) {
+  JITWG_TRY(netfilter::load_ruleset("add table inet jitwg\ndelete table inet jitwg\n" + ruleset));
+  JITWG_ASSIGN(std::string listing, netfilter::list_chains(kTable));
+  if (const auto kept = write_file(left_file, describe(ruleset, listing), 0600); !kept)
+    log(Level::warning, "the next start will interrupt sessions for a moment: " + kept.error().render());
+  return listing;
+}
+
 }  // namespace
 
-Result<std::unique_ptr<LinuxKernel>> LinuxKernel::open(const InterfaceSettings& settings) {
+Result<std::unique_ptr<LinuxKernel>> LinuxKernel::open(const InterfaceSettings& settings,
+                                                       std::string left_file) {
   JITWG_TRY(check_interface(settings));
   JITWG_ASSIGN(std::string ruleset, render_ruleset(settings.name, settings.pools));
-  JITWG_TRY(netfilter::load_ruleset(ruleset));
-  JITWG_ASSIGN(auto table, netfilter::Table::open(kTable));
+  JITWG_ASSIGN(auto table, netfilter::Table::open(kTable));  // hears of changes from here on
+  std::optional<std::string> listing = find_table(ruleset, left_file);
+  if (!listing) {
+    JITWG_ASSIGN(listing, make_table(ruleset, left_file));
+  }
   JITWG_ASSIGN(auto wireguard, prepare_interface(settings));
   JITWG_ASSIGN(Fd links, watch_links());
-  std::unique_ptr<LinuxKernel> kernel(new LinuxKernel(settings, std::move(ruleset), std::move(table),
-                                                      std::move(links), std::move(wireguard)));
-  JITWG_ASSIGN(kernel->as_loaded_, netfilter::list_chains(kTable));
+  std::unique_ptr<LinuxKernel> kernel(
+      new LinuxKernel(settings, std::move(left_file), std::move(ruleset), std::move(*listing),
+                      std::move(table), std::move(links), std::move(wireguard)));
   JITWG_ASSIGN(const std::string bypass, kernel->table_.find_flowtable(settings.name));
   if (bypass.empty()) return kernel;
   JITWG_ASSIGN(const Observed seen, kernel->observe());
@@ -58,11 +90,7 @@ Result<void> LinuxKernel::check_table() {
   for (int again = 0; !seen && again < 2; ++again) seen = netfilter::list_chains(kTable);
   if (seen != as_loaded_) {
     log(Level::error, "somebody changed the chains of nftables table inet jitwg: making them anew");
-    // From nothing, for sets and flags may have been changed too. One transaction: no packet passes
-    // between; live sessions wait until their elements are back.
-    JITWG_TRY(
-        netfilter::load_ruleset("add table inet jitwg\ndelete table inet jitwg\n" + ruleset_));
-    JITWG_ASSIGN(as_loaded_, netfilter::list_chains(kTable));
+    JITWG_ASSIGN(as_loaded_, make_table(ruleset_, left_file_));
   }
   changed_ = false;
   return {};

@@ -14,10 +14,12 @@ namespace jitwg::gateway {
 
 class LinuxKernel final : public Kernel {
  public:
-  // Loads the ruleset before the interface is touched: it never forwards a packet without.
-  // `settings` are kept to make the interface anew. wrong_state: a flowtable names it; nothing is open
-  // then.
-  static Result<std::unique_ptr<LinuxKernel>> open(const InterfaceSettings& settings);
+  // The table first: the interface never forwards a packet without. A table that is just as this
+  // program left it (`left_file` says how) is left alone; any other is made from nothing, for what
+  // others put there may survive a load. `settings` are kept to make the interface anew.
+  // wrong_state: a flowtable names the interface; nothing is open then.
+  static Result<std::unique_ptr<LinuxKernel>> open(const InterfaceSettings& settings,
+                                                   std::string left_file);
 
   // What is there, for who only wants to see it. No table: no elements.
   static Result<Observed> look(const std::string& interface);
@@ -40,17 +42,20 @@ class LinuxKernel final : public Kernel {
                                                 const std::set<IpAddress>& live) override;
 
  private:
-  LinuxKernel(InterfaceSettings settings, std::string ruleset, netfilter::Table table,
-              Fd links, ReadyInterface wireguard)
+  LinuxKernel(InterfaceSettings settings, std::string left_file, std::string ruleset,
+              std::string as_loaded, netfilter::Table table, Fd links, ReadyInterface wireguard)
       : settings_(std::move(settings)),
+        left_file_(std::move(left_file)),
         ruleset_(std::move(ruleset)),
         table_(std::move(table)),
         links_(std::move(links)),
-        wireguard_(std::move(wireguard)) {}
+        wireguard_(std::move(wireguard)),
+        as_loaded_(std::move(as_loaded)) {}
   Result<void> check_table();
   Result<wireguard::Interface> observe_interface();
 
   const InterfaceSettings settings_;
+  const std::string left_file_;
   std::string ruleset_;
   netfilter::Table table_;
   const Fd links_;

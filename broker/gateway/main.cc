@@ -131,7 +131,7 @@ Result<void> serve(const Config& config) {
   JITWG_ASSIGN(const std::string ruleset, render_ruleset(settings.name, settings.pools));
   JITWG_TRY(check_proof(config.get("runtime-dir"), ruleset));
   JITWG_TRY(make_directory(config.get("state-dir"), 0700));
-  JITWG_ASSIGN(const auto kernel, LinuxKernel::open(settings));
+  JITWG_ASSIGN(const auto kernel, LinuxKernel::open(settings, config.get("state-dir") + "/table"));
 
   JournalSink journal;
   const SystemClock clock;

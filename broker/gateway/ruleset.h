@@ -1,5 +1,4 @@
-// The chains and sets of `inet jitwg`, as nft(8) text. Safe to load again: sets keep their
-// elements.
+// The chains and sets of `inet jitwg`, as nft(8) text, for a table that is not there.
 #pragma once
 
 #include <string>

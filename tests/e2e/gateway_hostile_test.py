@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -63,6 +64,35 @@ def test_nft_by_hand_opens_nothing(served, deed):
     if "element" not in deed:
         assert "somebody changed the chains" in log(served)
     closed_to_all_but_its_scope(served)
+
+
+@pytest.mark.parametrize("deed", [
+    "add table inet jitwg { flags dormant; }",  # the whole table off
+    "insert rule inet jitwg from_tunnel accept; insert rule inet jitwg to_tunnel accept",
+    "delete table inet jitwg; add table inet jitwg; add set inet jitwg scope4 { type ipv4_addr; }",  # as if of another version
+    "delete table inet jitwg; add table inet jitwg; add chain inet jitwg forward { type filter hook forward priority 99; }",
+    "add chain inet jitwg other { type filter hook forward priority -400; }",
+    "flush ruleset",
+])  # fmt: skip
+def test_what_became_of_the_table_while_the_gateway_was_down(served, deed):
+    served.stop(signal.SIGKILL)
+    served.gw.run(["nft", deed])
+    served.start()
+    wait_for(lambda: served.elements(1), "the session")
+    closed_to_all_but_its_scope(served)
+    assert served.reaches("tcp", INSIDE, 5432, 5)
+    listing = served.gw.run("nft list table inet jitwg").stdout
+    assert "dormant" not in listing and "chain other" not in listing
+
+
+def test_a_restart_touches_no_chain_that_is_as_it_was_left(served):
+    before = served.gw.run("nft -a -s -t list table inet jitwg").stdout
+    flow = served.talk("tcp", INSIDE, 5432)
+    served.stop(signal.SIGKILL)
+    served.start()
+    wait_for(lambda: log(served).count("gateway gw1 on jitwg0") == 2, "the gateway to serve")
+    assert served.gw.run("nft -a -s -t list table inet jitwg").stdout == before
+    assert flow.runs()
 
 
 @pytest.mark.parametrize("rules", [
