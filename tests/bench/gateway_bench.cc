@@ -403,7 +403,7 @@ class InProcess {
     const KeyPair own = make_pair();
     must(write_file(bed.dir + "/in-process.key", own.secret + "\n", 0600));
     host_.inside([&] {
-      kernel_ = must(gateway::LinuxKernel::open({"jitwg0", bed.dir + "/in-process.key", 51820, {must(Prefix::parse("10.90.0.0/16"))}, "", {}}, bed.dir + "/table"));
+      kernel_ = must(gateway::LinuxKernel::open({.name = "jitwg0", .key_file = bed.dir + "/in-process.key", .pools = {must(Prefix::parse("10.90.0.0/16"))}, .wireguard_go = ""}, bed.dir + "/table"));
       gateway_.emplace(gateway::Gateway::Settings{"gw1", kernel_->public_key(), {must(Prefix::parse("10.90.0.0/16"))}}, *kernel_, silent_, [] { return SystemClock().instant(); });
       for (size_t n = 0; n < sessions; ++n) wanted_.push_back(next());
       for (const auto& outcome : gateway_->converge(wanted_, SystemClock().now()))
