@@ -89,6 +89,9 @@ def _second_archive(target, command, put):
         shutil.copy2(_GUEST / "init", tree / "init")
         shutil.copy2(_GUEST / "main", tree / "jitwg-vm/main")
         (tree / "jitwg-vm/command").write_text(f"exec {shlex.join(command)}\n")
+        manager = tree / "etc/systemd/system.conf.d/vm.conf"  # of devices, it can be said nowhere else
+        manager.parent.mkdir(parents=True)
+        manager.write_text("[Manager]\nDefaultDeviceTimeoutSec=900\n")
         units = tree / "etc/systemd/system"
         (units / "multi-user.target.wants").mkdir(parents=True)
         shutil.copy2(_GUEST / "jitwg-vm.service", units)
@@ -172,7 +175,7 @@ class Machine:
         accelerator = "kvm" if self._accelerator == "kvm" else "tcg,thread=multi"
         append = (
             "console=ttyS0 quiet panic=-1 audit=1 mitigations=off random.trust_cpu=on net.ifnames=0 rdinit=/init "
-            "systemd.default_timeout_start_sec=900"  # of devices, too: the machine that emulates this one may be busy
+            "systemd.default_timeout_start_sec=900"  # the machine that emulates this one may be busy
         )
         return [
             _QEMU, *_BARE, "-accel", accelerator, "-cpu", "host" if self._accelerator == "kvm" else "max",
