@@ -121,6 +121,7 @@ void Gateway::note_usage(Work& work) {
 // session has.
 Result<void> Gateway::settle(Work& work) {
   settled_ = false;
+  commented_.reset();
   JITWG_ASSIGN(work.observed, kernel_.observe());
   work.left = plan(work.tunnels, work.observed, settings_.pools, settings_.capacity);
   note_usage(work);
@@ -220,11 +221,14 @@ std::optional<std::vector<Outcome>> Gateway::add(const std::vector<node::Wanted>
 boost::json::value Gateway::evidence_of_absence(const SessionId& session) {
   // Whatever nobody wants went with the last converge, if that left nothing undone.
   if (!settled_) return nullptr;
-  const auto observed = kernel_.observe();
-  const auto flows = kernel_.cut_flows(settings_.pools, live_);
-  if (!observed || !flows || !flows->empty()) return nullptr;
-  for (const Element& element : observed->elements)
-    if (element.comment == session.str()) return nullptr;
+  if (!commented_) {  // one look answers for all that are asked about
+    const auto elements = kernel_.list_elements();
+    const auto flows = kernel_.cut_flows(settings_.pools, live_);
+    if (!elements || !flows || !flows->empty()) return nullptr;
+    commented_.emplace();
+    for (const Element& element : *elements) commented_->insert(element.comment);
+  }
+  if (commented_->contains(session.str())) return nullptr;
   return render_evidence({});
 }
 

@@ -75,6 +75,7 @@ class Gateway final : public node::Enforcer {
   std::map<std::string, size_t> fill_;    // of the sets, likewise
   std::string bypass_;                    // likewise
   bool settled_ = false;                  // that left nothing undone, and nothing was cut since
+  std::optional<std::set<std::string>> commented_;  // sessions with elements, looked up once a converge
   std::set<SessionId> open_;              // told as opened, or found open
   std::map<SessionId, Usage> used_;
   std::map<std::string, Event> unused_;  // of open sessions: the event that their first packet makes

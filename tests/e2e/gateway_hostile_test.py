@@ -90,7 +90,7 @@ def test_a_restart_touches_no_chain_that_is_as_it_was_left(served):
     flow = served.talk("tcp", INSIDE, 5432)
     served.stop(signal.SIGKILL)
     served.start()
-    wait_for(lambda: log(served).count("gateway gw1 on jitwg0") == 2, "the gateway to serve")
+    wait_for(lambda: log(served).count("no word from the broker") == 2, "the new process to have looked")
     assert served.gw.run("nft -a -s -t list table inet jitwg").stdout == before
     assert flow.runs()
 
