@@ -525,6 +525,7 @@ def test_status_says_what_the_kernel_lacks_and_what_nobody_knows(world):
     world.start()
     world.wait_open(1, 2)
     assert world.status()[0] == 0
+    world.stop()  # it would make it anew at once
     world.gw.run("ip link del jitwg0")
     code, error = world.status()
     assert code != 0 and "jitwg0" in error["error"]["message"]
