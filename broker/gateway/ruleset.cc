@@ -99,10 +99,10 @@ add rule inet jitwg errors icmp type { destination-unreachable, time-exceeded, p
 add rule inet jitwg errors icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } ct original ip6 saddr . ct original ip6 daddr . ct original protocol . ct original proto-dst @scope6 accept
 add rule inet jitwg errors icmp type { destination-unreachable, time-exceeded, parameter-problem } ct original ip saddr . ct original ip daddr . ct original protocol . ct original proto-dst @range4 accept
 add rule inet jitwg errors icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } ct original ip6 saddr . ct original ip6 daddr . ct original protocol . ct original proto-dst @range6 accept
-add rule inet jitwg errors icmp type { destination-unreachable, time-exceeded, parameter-problem } ct original protocol icmp ct original ip saddr . ct original ip daddr @icmp4 accept
-add rule inet jitwg errors icmp type { destination-unreachable, time-exceeded, parameter-problem } ct original protocol icmp ct original ip saddr . ct original ip daddr @icmp_range4 accept
-add rule inet jitwg errors icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } ct original protocol ipv6-icmp ct original ip6 saddr . ct original ip6 daddr @icmp6 accept
-add rule inet jitwg errors icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } ct original protocol ipv6-icmp ct original ip6 saddr . ct original ip6 daddr @icmp_range6 accept
+add rule inet jitwg errors icmp type { destination-unreachable, time-exceeded, parameter-problem } ct original protocol 1 ct original ip saddr . ct original ip daddr @icmp4 accept
+add rule inet jitwg errors icmp type { destination-unreachable, time-exceeded, parameter-problem } ct original protocol 1 ct original ip saddr . ct original ip daddr @icmp_range4 accept
+add rule inet jitwg errors icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } ct original protocol 58 ct original ip6 saddr . ct original ip6 daddr @icmp6 accept
+add rule inet jitwg errors icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } ct original protocol 58 ct original ip6 saddr . ct original ip6 daddr @icmp_range6 accept
 
 # Targets with `nat = true` see an address of the gateway. Only what `forward` let through comes here, and of each flow
 # the first packet alone: the rest follows it, and ends in `forward`.

@@ -17,8 +17,9 @@ Result<std::string> run(const std::string& commands) {
   // Buffered, or libnftables writes to our stdout and stderr.
   nft_ctx_buffer_output(context.get());
   nft_ctx_buffer_error(context.get());
-  nft_ctx_output_set_flags(context.get(),
-                           NFT_CTX_OUTPUT_HANDLE | NFT_CTX_OUTPUT_STATELESS | NFT_CTX_OUTPUT_TERSE);
+  // Protocols by number: their names are in /etc/protocols, which a small Debian does not have.
+  nft_ctx_output_set_flags(context.get(), NFT_CTX_OUTPUT_HANDLE | NFT_CTX_OUTPUT_STATELESS |
+                                              NFT_CTX_OUTPUT_TERSE | NFT_CTX_OUTPUT_NUMERIC_PROTO);
   if (nft_run_cmd_from_buffer(context.get(), commands.c_str()) == 0)
     return std::string(nft_ctx_get_output_buffer(context.get()));
   return fail(
