@@ -134,7 +134,9 @@ def test_the_lines_of_readme_lead_to_a_working_access(site):
     # The broker takes changes of the signer's within 30 s; until then a node's key is unknown to it.
     def problems(host, program):
         done = site.machines[host].run(program, "doctor", "--json")
-        return [f for f in json.loads(done.stdout) if f["level"] == "problem" and f["check"] not in ("wireguard",)]
+        found = [f for f in json.loads(done.stdout) if f["level"] == "problem" and f["check"] not in ("wireguard",)]
+        # systemd-nspawn lays another boot ID over /proc than units with a /proc of their own (ProtectProc=) see.
+        return [f for f in found if f["check"] != "selftest" or "last boot" not in f["text"]]
 
     for host, program in {"broker": "jitwg-signer", "gw1": "jitwg-gateway", "jump1": "jitwg-hostd"}.items():
         wait_for(lambda: not problems(host, program), f"{program} doctor to find nothing on {host}", 60)
