@@ -166,9 +166,11 @@ def test_a_revocation_stops_all_flows_of_its_session_and_of_no_other(lab, start,
     over = told(lab, "carol", "revoke", alice.session, "--reason", "enough", "--yes")
     check_cut(lab, alice, over)
     assert last_seen(at_db, alice) - over <= CUT_WITHIN
-    # Both sides go on sending, and nothing leaves the gateway again.
+    # Both sides go on sending, and nothing leaves the gateway again. (The kernel's WireGuard drops the person's packets
+    # before they come in by anything, and the target soon falls silent.)
     late = [row for row in ask(at_gateway) if set(row[2:4]) & set(alice.addresses) and row[-1] > over + CUT_WITHIN]
-    assert {row[1] for row in late} == {"in"}, late
+    assert {row[1] for row in late} <= {"in"}, late
+    assert late or EMULATED
     bob.all_go_on()
     assert bob.lost(began - 1) == {}
     check_closed(lab, alice, "revoked")
