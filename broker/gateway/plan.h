@@ -5,13 +5,12 @@
 // nobody else may have those; a peer without addresses whose key a wanted session (open or closed)
 // has; of a `held` session, with whatever addresses. Any other peer of an adopted interface is
 // foreign and left alone, also when somebody asked for a session with its key, which is no secret:
-// that one is refused (address_taken). A peer is never altered, only
-// removed and added: WireGuard moves an address silently to the peer that is given it. Of two
-// sessions that claim one key or address, the one whose peer the kernel has stays, else the older
-// one; the other is refused (address_taken).
-// So are those that a set has no room for (gateway_full), and in the same order: whoever is in stays. A key of a closed session is never given again. An
-// element that ends later than it should is replaced; one that ends sooner is left so: nothing
-// lengthens access.
+// that one is refused (address_taken). A peer is never altered, only removed and added: WireGuard
+// moves an address silently to the peer that is given it. Of two sessions that claim one key or
+// address, the one whose peer the kernel has stays, else the older one; the other is refused
+// (address_taken). So are those that a set has no room for (gateway_full), in the same order:
+// whoever is in stays. A key of a closed session is never given again. An element that ends later
+// than it should is replaced; one that ends sooner is left so: nothing lengthens access.
 #pragma once
 
 #include <map>

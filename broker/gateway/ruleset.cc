@@ -42,14 +42,6 @@ add chain inet jitwg from_tunnel
 add chain inet jitwg to_tunnel
 add chain inet jitwg first
 add chain inet jitwg errors
-flush chain inet jitwg forward
-flush chain inet jitwg input
-flush chain inet jitwg output
-flush chain inet jitwg postrouting
-flush chain inet jitwg from_tunnel
-flush chain inet jitwg to_tunnel
-flush chain inet jitwg first
-flush chain inet jitwg errors
 
 # No service of the gateway itself.
 add rule inet jitwg input iifname "@IF@" counter drop

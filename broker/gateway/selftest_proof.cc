@@ -7,20 +7,15 @@
 
 #include "broker/base/encoding.h"
 #include "broker/base/json.h"
+#include "broker/os/clock.h"
 #include "broker/os/file.h"
 
 namespace jitwg::gateway {
 namespace {
 
 constexpr size_t kProofBytes = 4096;
-constexpr const char* kBootId = "/proc/sys/kernel/random/boot_id";
 
 std::string path_in(const std::string& runtime_dir) { return runtime_dir + "/selftest.ok"; }
-
-Result<std::string> read_boot_id() {
-  JITWG_ASSIGN(const std::string text, read_file(kBootId, 64));
-  return text.substr(0, text.find('\n'));
-}
 
 // Who may write in the directory can put anything in the file's place; a broker's user, say.
 Result<void> check_directory(const std::string& path) {

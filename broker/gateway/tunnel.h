@@ -16,9 +16,8 @@ using netfilter::Element;
 using netfilter::Millis;
 
 // The sets of the gateway's table. Exact tuples stand in hash sets, where one is found and deleted
-// in microseconds; so do small ranges,
-// tuple by tuple; wide ones in interval sets. ICMP echo has no port, so it has sets
-// of its own. nat: inner addresses whose packets leave with the gateway's own; direct: but these.
+// in microseconds; so do small ranges, tuple by tuple; wide ones in interval sets. ICMP echo has no
+// port, so it has sets of its own. nat: inner addresses whose packets leave with the gateway's own; direct: but these.
 inline constexpr const char* kSets[] = {"scope4", "scope6", "range4",      "range6",
                                         "icmp4",  "icmp6",  "icmp_range4", "icmp_range6",
                                         "nat4",   "nat6",   "direct4",     "direct6"};

@@ -212,7 +212,7 @@ TEST_P(WireGuard, TenThousandPeersOneGoesAllGo) {
 // What we never set is never lost: of the interface its mark, of foreign peers preshared key,
 // endpoint and keepalive.
 TEST_P(WireGuard, WhatOthersSetStays) {
-  if (system("wg --version > /dev/null 2>&1") != 0) GTEST_SKIP() << "wg is not installed";
+  if (system("wg --version > /dev/null 2>&1") != 0) GTEST_SKIP() << "SKIPPED: wg is not installed";
   ASSERT_TRUE(transport_->configure(private_key(3), 51999));
   const std::string foreign = peer_key(70).str(), psk = testing::TempDir() + name_ + ".psk";
   ASSERT_EQ(system(("umask 077; wg genpsk > " + psk + "; wg set " + name_ + " fwmark 0x51 peer " + foreign +
@@ -240,7 +240,7 @@ TEST_P(WireGuard, WhatOthersSetStays) {
 }
 
 TEST_P(WireGuard, TheEndpointIsTheOneLastSeen) {
-  if (system("wg --version > /dev/null 2>&1") != 0) GTEST_SKIP() << "wg is not installed";
+  if (system("wg --version > /dev/null 2>&1") != 0) GTEST_SKIP() << "SKIPPED: wg is not installed";
   change({}, {peer(1)});
   EXPECT_FALSE(peers().at(0).endpoint);
   for (const char* endpoint : {"192.0.2.9:4000", "[2001:db8::9]:4001"}) {
