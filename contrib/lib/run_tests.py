@@ -46,15 +46,27 @@ def step(title):
     print(f"== {time.strftime('%H:%M:%S')} {title}", flush=True)
 
 
-def build(preset, tally, *options):
-    step(f"build {preset}")
-    for command in (["cmake", "--preset", preset, *options], ["cmake", "--build", "--preset", preset]):
-        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        if done.returncode != 0:
-            print(done.stdout[-8000:], flush=True)
-            tally.fail(" ".join(command))
-            return False
-    return True
+class Build:
+    """A preset, configured and built from the moment this is made; done() waits, and counts a failure.
+    idle: with what the tests that run meanwhile leave of the processors, and nothing more (sched(7), SCHED_IDLE)."""
+
+    def __init__(self, preset, *options, idle=False):
+        self._preset = preset
+        command = f"cmake --preset {preset} {' '.join(options)} && cmake --build --preset {preset}"
+        self._log = open(RESULTS / f"build-{preset}.log", "w+")
+        self._process = subprocess.Popen(
+            ["chrt", "--idle", "0", "sh", "-c", command] if idle else ["sh", "-c", command],
+            cwd=ROOT, stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+
+    def done(self, tally):
+        step(f"build {self._preset}")
+        if self._process.wait() == 0:
+            return True
+        self._log.seek(0)
+        print(self._log.read()[-8000:], flush=True)
+        tally.fail(f"build {self._preset} ended with {self._process.returncode}")
+        return False
 
 
 def run_unit(preset, tally):
@@ -137,12 +149,14 @@ def main(arguments):
     for old in RESULTS.glob("**/*.xml"):
         old.unlink()
     tally = Tally()
-    if what in ("all", "e2e", "vm") and build("release", tally, "-DJITWG_TEST_HELPERS=ON"):
-        if what != "vm":
-            run_pytest(["tests/layout", "tests/e2e"], "e2e", tally, arguments[1:])
-        if what != "e2e":
-            run_vm(tally)
-    if what in ("all", "unit") and build("asan", tally):
+    step(f"builds, and tests: {what}")
+    programs = what == "unit" or Build("release", "-DJITWG_TEST_HELPERS=ON").done(tally)
+    unit = Build("asan", idle=what == "all") if what in ("all", "unit") else None
+    if programs and what in ("all", "e2e"):
+        run_pytest(["tests/layout", "tests/e2e"], "e2e", tally, arguments[1:])
+    if programs and what in ("all", "vm"):
+        run_vm(tally)
+    if unit and unit.done(tally):
         run_unit("asan", tally)
     step("done")
     print(f"{tally.passed} passed, {tally.failed} failed, {tally.skipped} skipped", flush=True)
