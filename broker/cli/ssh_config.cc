@@ -63,6 +63,8 @@ Result<std::string> render_ssh_config(std::vector<SshSession> sessions) {
     JITWG_ASSIGN(const std::string key, quoted(session.directory + "/id"));
     JITWG_ASSIGN(const std::string certificate, quoted(session.directory + "/id-cert.pub"));
     JITWG_ASSIGN(const std::string known_hosts, quoted(session.directory + "/known_hosts"));
+    // All that could vouch for another host key is set, so that what stands behind our Include cannot
+    // (ssh before 8.5 has no KnownHostsCommand).
     // A tunnel that was cut says nothing: ssh finds out by its own questions, within 20 seconds.
     // Multiplexing is off: a master's socket is named by host and user, which two sessions share,
     // and a login through another session's connection would count as that session's.
@@ -82,6 +84,10 @@ Result<std::string> render_ssh_config(std::vector<SshSession> sessions) {
         "  HostKeyAlgorithms ssh-ed25519\n"
         "  UserKnownHostsFile {}\n"
         "  GlobalKnownHostsFile /dev/null\n"
+        "  IgnoreUnknown KnownHostsCommand\n"
+        "  KnownHostsCommand none\n"
+        "  VerifyHostKeyDNS no\n"
+        "  NoHostAuthenticationForLocalhost no\n"
         "  StrictHostKeyChecking yes\n"
         "  UpdateHostKeys no\n"
         "  CanonicalizeHostname no\n"
