@@ -182,7 +182,8 @@ Result<void> Hostd::bind(const Question& question, const Grant& grant, const Pro
   // Taken first: from here on it is this process or nothing, whoever gets its pid later.
   JITWG_ASSIGN(const Fd pidfd, open_pidfd(monitor));
   const Login login{grant.session, grant.person, question.user,   grant.target, question.client,
-                    monitor,       clock_.now(), grant.not_after, {},           true};
+                    monitor,       clock_.now(), grant.not_after, {},           true,
+                    audit_session_of(monitor.pid)};
   JITWG_TRY(cgroups_.attach(grant.session, monitor.pid));
   if (has_exited(pidfd)) return fail(Code::not_live, "the login is gone already");
   JITWG_TRY(logins_.put(login));

@@ -19,7 +19,8 @@ std::string render_login(const Login& l) {
                                   {"since", render_time(l.since)},
                                   {"not_after", render_time(l.not_after)},
                                   {"scope", l.scope},
-                                  {"open", l.is_open}});
+                                  {"open", l.is_open},
+                                  {"audit_session", l.audit_session}});
 }
 
 Result<Login> parse_login(std::string_view text) {
@@ -38,11 +39,14 @@ Result<Login> parse_login(std::string_view text) {
                     target = object.string("target"), client = object.string("client"),
                     scope = object.string("scope");
   const bool is_open = object.boolean("open");
+  const int64_t audit = object.optional_integer("audit_session").value_or(kNoAuditSession);
+  if (audit <= 0 || audit > kNoAuditSession)
+    object.problem({Code::bad_value, "login: not an audit session", ""});
   JITWG_TRY(object.finish());
   return Login{*session, person,     login,
                target,   client,     {static_cast<pid_t>(pid), static_cast<uint64_t>(start)},
                *since,   *not_after, scope,
-               is_open};
+               is_open,  static_cast<uint32_t>(audit)};
 }
 
 Result<Logins> Logins::load(const std::string& directory, std::vector<std::string>& damaged) {
@@ -87,6 +91,13 @@ const Login* Logins::find(const LoginKey& key) const {
 const Login* Logins::find(const Process& monitor) const {
   for (const auto& [key, login] : logins_)
     if (login.monitor == monitor) return &login;
+  return nullptr;
+}
+
+const Login* Logins::find_by_audit_session(uint32_t audit_session) const {
+  if (audit_session == kNoAuditSession) return nullptr;
+  for (const auto& [key, login] : logins_)
+    if (login.audit_session == audit_session) return &login;
   return nullptr;
 }
 

@@ -29,6 +29,7 @@ struct Login {
   WallTime not_after;
   std::string scope;  // logind's cgroup, once pam_systemd moved the login there
   bool is_open = true;
+  uint32_t audit_session = kNoAuditSession;  // the kernel's, if it is this login's alone
   bool operator==(const Login&) const = default;
 };
 
@@ -48,6 +49,8 @@ class Logins {
   const std::map<LoginKey, Login>& all() const { return logins_; }
   const Login* find(const LoginKey& key) const;
   const Login* find(const Process& monitor) const;
+  // Open or not. nullptr for kNoAuditSession, which anybody may be in.
+  const Login* find_by_audit_session(uint32_t audit_session) const;
   std::vector<Login> of(const SessionId& session) const;
   std::set<std::string> persons() const;  // with a login that is open
 

@@ -72,6 +72,13 @@ Result<ProcessStat> observe_process(pid_t pid) {
   return parse_stat(*text);
 }
 
+uint32_t audit_session_of(pid_t pid) {
+  const auto text =
+      pid > 0 ? read_file(proc(pid, "sessionid"), kProcBytes) : Result<std::string>(std::string());
+  const auto session = text ? parse_number<uint32_t>(*text) : std::nullopt;
+  return session && *session != 0 ? *session : kNoAuditSession;
+}
+
 bool is_root_sshd(pid_t pid) {
   const auto status = read_file(proc(pid, "status"), kProcBytes);
   if (pid <= 0 || !status || !is_roots(*status)) return false;

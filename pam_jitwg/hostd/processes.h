@@ -28,6 +28,12 @@ struct ProcessStat {
 Result<ProcessStat> parse_stat(std::string_view text);
 Result<ProcessStat> observe_process(pid_t pid);  // not_live when there is none
 
+// The kernel's audit session (/proc/PID/sessionid): children have their parent's, and only who may
+// set loginuids gets another. kNoAuditSession: none was set, the process is gone, or there is no
+// auditing in this kernel.
+inline constexpr uint32_t kNoAuditSession = 4294967295;
+uint32_t audit_session_of(pid_t pid);
+
 // Is this an sshd process that only root can have made: real and saved uid 0, and the executable
 // root's and named sshd, sshd-session or sshd-auth (OpenSSH ≥ 9.8)?
 bool is_root_sshd(pid_t pid);

@@ -52,6 +52,30 @@ TEST_F(LoginsTest, aRestartKnowsThem) {
   EXPECT_TRUE(damaged.empty());
 }
 
+TEST_F(LoginsTest, foundByTheKernelsAuditSession) {
+  Logins logins = load();
+  ASSERT_TRUE(logins.put(login));  // as it stands: in none
+  EXPECT_EQ(logins.find_by_audit_session(kNoAuditSession), nullptr);
+  login.audit_session = 7;
+  login.is_open = false;
+  ASSERT_TRUE(logins.put(login));
+  EXPECT_EQ(*load().find_by_audit_session(7), login);
+  EXPECT_EQ(load().find_by_audit_session(8), nullptr);
+}
+
+TEST_F(LoginsTest, aRecordFromBeforeAuditSessions) {
+  std::string text = render_login(login);
+  const std::string field = ",\"audit_session\":4294967295";
+  ASSERT_NE(text.find(field), text.npos) << text;
+  text.erase(text.find(field), field.size());
+  EXPECT_EQ(*parse_login(text), login);
+  for (const char* bad : {"0", "-1", "4294967296", "\"7\""}) {
+    std::string wrong = render_login(login);
+    wrong.replace(wrong.find("4294967295"), 10, bad);
+    EXPECT_FALSE(parse_login(wrong)) << bad;
+  }
+}
+
 TEST_F(LoginsTest, dropped) {
   Logins logins = load();
   ASSERT_TRUE(logins.put(login));

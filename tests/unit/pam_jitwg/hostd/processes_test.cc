@@ -34,6 +34,11 @@ TEST(Processes, itself) {
   EXPECT_FALSE(observe_process(-1));
 }
 
+TEST(Processes, noAuditSession) {
+  for (const pid_t nobody : {0, -1, 2147483647})
+    EXPECT_EQ(audit_session_of(nobody), kNoAuditSession) << nobody;
+}
+
 TEST(Processes, aPidUsedAgainIsAnother) {
   Process self = observe_process(getpid())->process;
   EXPECT_TRUE(open_pidfd(self));
