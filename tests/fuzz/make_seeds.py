@@ -244,8 +244,114 @@ def ledger(work):
     put("ledger", "bad-key", records[0][:-1] + ',"more":1}')
 
 
+SESSION = "0197c0de-0000-7000-8000-00000000abcd"
+
+
+def grant(work):
+    key = base64.b64encode(b"k" * 31 + b"\x01").decode()
+    host = (work / "ed25519.pub").read_text().rsplit(" ", 1)[0].strip()
+    body = {
+        "type": "grant", "v": 1, "realm": "lab-1", "session": SESSION, "person": "alice", "target": "db-prod", "login": "alice",
+        "wg_public_key": key, "address": ["10.90.0.7/32", "fd00:90::7/128"], "scope": ["tcp 10.60.0.5:22", "udp 10.60.10.20:53-60"],
+        "gateway": {"name": "gw1", "wireguard_key": key, "endpoint": "192.0.2.10:51820"},
+        "jump_hosts": [{"name": "jump1", "addresses": ["10.60.0.5"], "host_keys": [host]}], "certificate_sha256": "a" * 64, "serial": "7",
+        "not_before": "2026-11-26T10:00:00Z", "not_after": "2026-11-26T11:30:00Z", "policy_sha256": "0" * 64, "break_glass": False,
+    }  # fmt: skip
+    plain = {name: value for name, value in body.items() if name not in ("jump_hosts", "login", "certificate_sha256", "serial")}
+    put("grant", "good-jump-host", json.dumps(body))
+    put("grant", "good-tunnel-alone", json.dumps({**plain, "jump_hosts": []}))
+    for name, change in {
+        "no-end": {"not_after": None}, "end-before-start": {"not_after": "2026-11-26T09:00:00Z"}, "no-login": {"login": None},
+        "wide-address": {"address": ["10.90.0.0/24"]}, "no-address": {"address": []}, "unknown-key": {"more": 1}, "other-version": {"v": 2},
+        "no-certificate": {"certificate_sha256": None}, "long-hash": {"certificate_sha256": "a" * 65},
+    }.items():  # fmt: skip
+        put("grant", f"bad-{name}", json.dumps({key: value for key, value in {**body, **change}.items() if value is not None}))
+    put("grant", "bad-login-twice", json.dumps(body).replace('"login": "alice"', '"login": "alice", "login": "root"'))
+
+
+def pam_packet(work):
+    certificate = base64.b64encode(b"stands for a certificate").decode()
+    put("pam_packet", "good-principals", f"jitwg1\nphase=principals\nuser=alice\ncertificate={certificate}\n")
+    put("pam_packet", "good-account", "jitwg1\nphase=account\nuser=alice\n")
+    put("pam_packet", "good-open", f"jitwg1\nphase=open\nclient=10.90.0.7\ncertificate={certificate}\nuser=alice\n")
+    yes = f"jitwg1\nverdict=allow\ncode=ok\nsession={SESSION}\nnot_after=1795700000\ntext=\n"
+    put("pam_packet", "good-allow", yes)
+    put("pam_packet", "good-deny", "jitwg1\nverdict=deny\ncode=stale_replica\nsession=\nnot_after=0\ntext=jitwg: lost contact\n")
+    for name, text in {
+        "allow-for-ever": yes.replace("1795700000", "0"), "allow-no-session": yes.replace(SESSION, ""), "half": yes[:40], "empty": "",
+        "verdict-twice": yes + "verdict=deny\n", "no-newline": yes[:-1], "other-version": yes.replace("jitwg1", "jitwg2"),
+        "escape-in-text": yes.replace("text=", "text=\x1b[2J"), "unknown-key": yes + "more=1\n", "negative-end": yes.replace("=17", "=-17"),
+        "spaced-end": yes.replace("=17", "= 17"), "maybe": yes.replace("allow", "maybe"),
+        "question-of-no-phase": "jitwg1\nphase=never\nuser=alice\n", "open-without-client": f"jitwg1\nphase=open\ncertificate={certificate}\nuser=alice\n",
+        "account-with-client": "jitwg1\nphase=account\nuser=alice\nclient=10.90.0.7\n", "no-user": "jitwg1\nphase=account\nuser=\n",
+        "long-user": "jitwg1\nphase=account\nuser=" + "a" * 257 + "\n",
+    }.items():  # fmt: skip
+        put("pam_packet", f"bad-{name}", text)
+
+
+def auth_info(work):
+    line = (work / "ed25519.pub").read_text().split()
+    good = f"publickey ssh-ed25519-cert-v01@openssh.com {line[1]}"
+    put("auth_info", "good-line", good + "\n")
+    put("auth_info", "good-no-newline", good)
+    put("auth_info", "good-other-type", f"publickey sk-ssh-ed25519-cert-v01@openssh.com {line[1]}\n")
+    for name, text in {
+        "two-methods": f"{good}\npassword\n", "two-certificates": f"{good}\n{good}\n", "password-first": f"password\n{good}\n",
+        "plain-key": f"publickey ssh-ed25519 {line[1]}\n", "no-blob": "publickey ssh-ed25519-cert-v01@openssh.com \n", "empty": "", "newline": "\n",
+        "three-words": good + " more\n", "huge": good + "A" * 160000 + "\n", "hostbased": good.replace("publickey", "hostbased"),
+    }.items():  # fmt: skip
+        put("auth_info", f"bad-{name}", text)
+    put("auth_info", "connection", "10.90.0.7 51000 10.60.0.5 22")
+
+
+def managed(work):
+    passwd = "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1::/:/bin/sh\nrescue:x:1000:1000::/home/rescue:/bin/bash\n"
+    ours = "# who needs a session\nuids 0,1000-59999\nexcept rescue  # see the man page\n"
+    put("managed", "good-all", ours + "\0" + passwd)
+    put("managed", "good-unmanaged", "uids 5-10\n\0daemon:x:1:1::/:/bin/sh\n")
+    put("managed", "good-empty", "")
+    put("managed", "good-excepted", ours + "\0rescue:x:1000:1000::/:/bin/sh\n")
+    for name, text in {
+        "range-turned": "uids 9-1\n", "uids-twice": "uids 0\nuids 1\n", "comma-at-the-end": "uids 0,\n", "no-number": "uids all\n",
+        "too-large": "uids 0-4294967296\n", "unknown-word": "excepted rescue\n", "except-nobody": "except\n", "except-two": "except a b\n",
+        "except-colon": "except a:b\n", "minus": "uids -1\n",
+    }.items():  # fmt: skip
+        put("managed", f"bad-{name}", text)
+    put("managed", "odd-passwd", "uids 0\n\0eve:x::0::/:\neve:x:0:0::/:\n")
+
+
+def login_record(work):
+    record = {"session": SESSION, "person": "alice", "login": "alice", "target": "db-prod", "client": "10.90.0.7", "pid": 4711, "start": 123456,
+              "since": "2026-11-26T10:00:00Z", "not_after": "2026-11-26T11:30:00Z", "scope": "/user.slice/user-2001.slice/session-3.scope",
+              "open": True}  # fmt: skip
+    put("login_record", "good-first-version", json.dumps(record))
+    put("login_record", "good-audit-session", json.dumps({**record, "audit_session": 17}))
+    for name, change in {
+        "no-process": {"pid": 0}, "negative-pid": {"pid": -1}, "no-end": {"not_after": None}, "pid-of-words": {"pid": "4711"}, "more": {"more": 1},
+        "other-session": {"session": "../../etc"}, "no-start": {"start": -1}, "open-of-words": {"open": "yes"},
+    }.items():  # fmt: skip
+        put("login_record", f"bad-{name}", json.dumps({key: value for key, value in {**record, **change}.items() if value is not None}))
+    put("login_record", "bad-half", json.dumps(record)[:60])
+    put("login_record", "bad-empty", "")
+
+
+def proc_text(work):
+    rest = "S 1 4711 4711 34817 4711 4194560 1 2 3 4 5 6 7 8 20 0 1 0 123456 9 10"
+    put("proc_text", "good-stat", f"4711 (bash) {rest}\n")
+    put("proc_text", "good-stat-of-odd-names", f"4711 (a) R 1 (b) {rest}\n")
+    put("proc_text", "good-scope", "0::/user.slice/user-2001.slice/session-3.scope\n")
+    put("proc_text", "good-scope-behind-v1", "12:devices:/user.slice\n0::/user.slice/user-2001.slice/session-c1.scope\n")
+    for name, text in {
+        "stat-cut-short": "4711 (bash) S 1 2", "stat-no-name": "4711 bash S 1", "empty": "", "service": "0::/system.slice/ssh.service\n",
+        "climbing": "0::/../session-3.scope\n", "below-a-scope": "0::/user.slice/session-3.scope/evil\n",
+        "v1-only": "1:name=systemd:/user.slice/session-3.scope\n", "other-scope": "0::/user.slice/user@2001.service/app.slice/run-1.scope\n",
+    }.items():  # fmt: skip
+        put("proc_text", f"bad-{name}", text)
+
+
 def main(targets):
-    makers = (public_key, sshsig, certificate, allowed_signers, statement, policy, ledger)
+    makers = (public_key, sshsig, certificate, allowed_signers, statement, policy, ledger,
+              grant, pam_packet, auth_info, managed, login_record, proc_text)  # fmt: skip
     with tempfile.TemporaryDirectory() as directory:
         work = pathlib.Path(directory)
         make_keys(work)
