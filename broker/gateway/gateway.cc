@@ -169,12 +169,12 @@ Result<void> Gateway::carry_out(const Plan& plan) {
   return kernel_.change_elements({}, plan.add_elements);
 }
 
-void Gateway::cut(const std::vector<const Grant*>& sessions) {
+void Gateway::cut(const std::vector<node::Wanted>& ending) {
   settled_ = false;
   std::vector<Element> elements;
-  for (const Grant* grant : sessions) {
-    if (!open_.contains(grant->session)) continue;
-    const auto tunnel = make_tunnel(*grant, Millis(1));
+  for (const node::Wanted& want : ending) {
+    if (!open_.contains(want.grant.session)) continue;
+    const auto tunnel = make_tunnel(want.grant, Millis(1));
     if (tunnel) elements.insert(elements.end(), tunnel->elements.begin(), tunnel->elements.end());
   }
   // One message to the kernel holds elements of one set.

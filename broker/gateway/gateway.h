@@ -45,7 +45,7 @@ class Gateway final : public node::Enforcer {
   std::vector<node::Outcome> converge(const std::vector<node::Wanted>& wanted,
                                       WallTime now) override;
   // Of sessions that are open here: only then are the elements theirs. One transaction.
-  void cut(const std::vector<const Grant*>& sessions) override;
+  void cut(const std::vector<node::Wanted>& ending) override;
   // open: acknowledged by the kernel, element by element new; the next converge reads it back.
   std::optional<std::vector<node::Outcome>> add(const std::vector<node::Wanted>& fresh,
                                                 WallTime now) override;

@@ -47,9 +47,9 @@ class Enforcer {
   // Bring the machine to exactly `wanted`, removals first; idempotent. One outcome per wanted session. What the machine
   // holds beyond `wanted` and is ours goes away.
   virtual std::vector<Outcome> converge(const std::vector<Wanted>& wanted, WallTime now) = 0;
-  // The first step of a close, before anything is written to disk: stops the packets of these sessions. Says nothing: a
+  // The first step of a close, before anything is written to disk: these sessions, which were open, end. Says nothing: a
   // converge follows, tries again what failed here, and proves it.
-  virtual void cut(const std::vector<const Grant*>& sessions) { (void)sessions; }
+  virtual void cut(const std::vector<Wanted>& ending) { (void)ending; }
   // Opens `fresh`, when they are all that is new since a converge that left nothing undone: no look at anything else.
   // nullopt: nothing was done or not all of it, a converge is needed.
   virtual std::optional<std::vector<Outcome>> add(const std::vector<Wanted>& fresh, WallTime now) {

@@ -79,18 +79,19 @@ Result<SessionId> SessionBook::admit(const ssh::SignedDocument& document, const 
 // All at once, and before a tombstone is written: a thousand of those take a second.
 void SessionBook::cut(const Update& update) {
   std::set<SessionId> named;
-  std::vector<const Grant*> ending;
-  const auto collect = [&](const Held& held) {
-    if (held.wanted.open) ending.push_back(&held.wanted.grant);
+  std::vector<Wanted> ending;
+  const auto collect = [&](const Held& held, CloseReason reason) {
+    if (held.wanted.open) ending.push_back({held.wanted.grant, false, reason});
   };
   for (const Entry& entry : update.entries) {
     named.insert(entry.session);
     const auto held = held_.find(entry.session);
-    if (!entry.grant && held != held_.end()) collect(held->second);
+    if (!entry.grant && held != held_.end()) collect(held->second, entry.reason);
   }
   if (update.kind == Update::Kind::snapshot)
     for (const auto& [session, held] : held_)
-      if (!named.contains(session) && !held.wanted.grant.break_glass) collect(held);
+      if (!named.contains(session) && !held.wanted.grant.break_glass)
+        collect(held, CloseReason::failed);
   if (!ending.empty()) enforcer_.cut(ending);
 }
 

@@ -109,10 +109,16 @@ Result<void> Cgroups::prepare() {
 
 Result<void> Cgroups::attach(const SessionId& session, pid_t pid) {
   const std::string path = leaf(session, pid);
+  const auto is_there = [&]() -> Result<bool> {
+    JITWG_ASSIGN(const std::vector<pid_t> there, processes_below(path));
+    return std::find(there.begin(), there.end(), pid) != there.end();
+  };
+  JITWG_ASSIGN(const bool already, is_there());
+  if (already) return {};
   JITWG_TRY(make_directory(path, 0755));
   JITWG_TRY(write_value(path + "/cgroup.procs", std::to_string(pid)));
-  JITWG_ASSIGN(const std::vector<pid_t> there, processes_below(path));
-  if (std::find(there.begin(), there.end(), pid) == there.end())
+  JITWG_ASSIGN(const bool moved, is_there());
+  if (!moved)
     return fail(Code::system, path + " does not hold process " + std::to_string(pid) +
                                   " after it was moved there");
   return {};

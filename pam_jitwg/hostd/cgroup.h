@@ -24,7 +24,7 @@ class Cgroups {
   explicit Cgroups(std::string root) : root_(std::move(root)) {}
 
   Result<void> prepare();  // makes <root>/jitwg
-  // Makes the leaf, moves the process, reads back that it is there.
+  // Makes the leaf, moves the process, reads back that it is there. Nothing to do if it is.
   Result<void> attach(const SessionId& session, pid_t pid);
   // What the kernel holds of ours.
   Result<std::vector<SessionId>> sessions() const;

@@ -24,6 +24,9 @@ class Grants {
  public:
   // Replaces what is open. What was or is closed is kept until limits::kTombstone after its end.
   void set(const std::vector<node::Wanted>& wanted, WallTime now);
+  // One more or less, the others as they are.
+  void open(const Grant& grant);
+  void close(const node::Wanted& want);
 
   // nullptr: not open here. Whether it is open *now* is for the caller to judge by its times.
   const Grant* by_session(const SessionId& session) const;

@@ -117,8 +117,10 @@ Answer Hostd::decide(const Question& question, const Asking& asking) {
                   judged.answer.text);
   if (question.phase == Phase::principals) remember(asking.monitor, *judged.remember);
   const About about{judged.grant->session, judged.grant->person, judged.grant->target};
-  if (question.phase == Phase::account)
+  if (question.phase == Phase::account) {
     emit(EventName::login_allowed, about, std::nullopt, question.user + " may log in");
+    move_early(*judged.session, asking.monitor);
+  }
   if (question.phase == Phase::open) {
     if (const auto bound = bind(question, *judged.grant, asking.monitor); !bound) {
       const Answer no{
@@ -176,6 +178,14 @@ void Hostd::remember(const Process& monitor, const Remembered& remembered) {
     memories_.erase(memories_.begin());
   }
   memories_.insert_or_assign(monitor, Memory{remembered, now});
+}
+
+// The kernel takes ten milliseconds to move a process (it waits for an RCU grace period), which sshd
+// has to do anyway between account and open. What failed is said when open tries again.
+void Hostd::move_early(const SessionId& session, const Process& monitor) {
+  asio::post(io_, [this, session, monitor] {
+    if (const auto pidfd = open_pidfd(monitor)) (void)cgroups_.attach(session, monitor.pid);
+  });
 }
 
 Result<void> Hostd::bind(const Question& question, const Grant& grant, const Process& monitor) {
@@ -340,6 +350,26 @@ std::vector<node::Outcome> Hostd::converge(const std::vector<node::Wanted>& want
     if (!gone) log(Level::error, gone.error().render() + " session=" + session.str());
   }
   if (!ending_.under_way().empty()) schedule_endings();
+  return outcomes;
+}
+
+// A look at ten thousand sessions takes a while, and a login of an ended one would use it.
+void Hostd::cut(const std::vector<node::Wanted>& ending) {
+  for (const node::Wanted& want : ending) {
+    grants_.close(want);
+    const auto gone = ending_.step(want.grant.session, want.reason, want.grant.target, boot_now());
+    if (!gone) log(Level::error, gone.error().render() + " session=" + want.grant.session.str());
+  }
+  if (!ending_.under_way().empty()) schedule_endings();
+}
+
+std::optional<std::vector<node::Outcome>> Hostd::add(const std::vector<node::Wanted>& fresh,
+                                                     WallTime) {
+  std::vector<node::Outcome> outcomes;
+  for (const node::Wanted& want : fresh) {
+    grants_.open(want.grant);
+    outcomes.push_back({want.grant.session, node::Outcome::State::open, Code::bug, nullptr});
+  }
   return outcomes;
 }
 

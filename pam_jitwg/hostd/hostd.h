@@ -47,6 +47,9 @@ class Hostd final : public node::Enforcer {
   Result<void> admit(const Grant& grant) override;
   std::vector<node::Outcome> converge(const std::vector<node::Wanted>& wanted,
                                       WallTime now) override;
+  void cut(const std::vector<node::Wanted>& ending) override;
+  std::optional<std::vector<node::Outcome>> add(const std::vector<node::Wanted>& fresh,
+                                                WallTime now) override;
   boost::json::value evidence_of_absence(const SessionId& session) override;
 
  private:
@@ -60,6 +63,7 @@ class Hostd final : public node::Enforcer {
   struct Asking;  // who asks, as the kernel sees it
   Result<Asking> look_at(Phase phase, const Peer& peer, int socket) const;
   Answer decide(const Question& question, const Asking& asking);
+  void move_early(const SessionId& session, const Process& monitor);
   Result<void> bind(const Question& question, const Grant& grant, const Process& monitor);
   Answer refuse(const Question& question, const Asking& asking, Answer answer, Code code,
                 const std::optional<SessionId>& session, const std::string& detail);

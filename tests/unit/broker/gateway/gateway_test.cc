@@ -68,10 +68,9 @@ TEST_F(GatewayTest, CutTakesTheElementsOfOpenSessionsAtOnce) {
   converge({{grant(1), true, {}}, {grant(2), true, {}}, {grant(3), true, {}}});
   Grant robber = grant(4);  // refused: its elements would be session 3's
   robber.address = grant(3).address;
-  const Grant two = grant(2), one_more = grant(1);
   std::erase_if(kernel_.state.elements,
                 [](const Element& e) { return e.comment == id(1).str(); });  // expired just now
-  gateway_.cut({&one_more, &two, &robber});
+  gateway_.cut({{grant(1), false, {}}, {grant(2), false, {}}, {robber, false, {}}});
   ASSERT_EQ(kernel_.state.elements.size(), 1u);
   EXPECT_EQ(kernel_.state.elements[0].comment, id(3).str());
   EXPECT_EQ(kernel_.state.interface.peers.size(), 3u) << "the rest is the converge's, and the proof";

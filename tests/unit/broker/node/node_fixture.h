@@ -61,10 +61,13 @@ class FakeEnforcer final : public Enforcer {
     open = keep;
     return outcomes;
   }
-  void cut(const std::vector<const Grant*>& sessions) override {
-    for (const Grant* grant : sessions) {
-      cuts.insert(grant->session);
-      buried_at_cut |= std::filesystem::exists(tombstones + "/" + grant->session.str() + ".json");
+  void cut(const std::vector<Wanted>& ending) override {
+    for (const Wanted& want : ending) {
+      EXPECT_FALSE(want.open);
+      cuts.insert(want.grant.session);
+      cut_reasons[want.grant.session] = want.reason;
+      buried_at_cut |=
+          std::filesystem::exists(tombstones + "/" + want.grant.session.str() + ".json");
     }
   }
   std::optional<std::vector<Outcome>> add(const std::vector<Wanted>& fresh, WallTime) override {
@@ -88,6 +91,7 @@ class FakeEnforcer final : public Enforcer {
   std::set<SessionId> stuck, refuses_admission, refuses_opening;
   int converges = 0;
   std::set<SessionId> cuts, added;
+  std::map<SessionId, CloseReason> cut_reasons;
   std::string tombstones;  // their directory
   bool buried_at_cut = false, adds = true;
 };

@@ -53,6 +53,8 @@ TEST_F(SessionBookTest, WhatIsToCloseIsCutBeforeAnythingIsWritten) {
   EXPECT_TRUE(exists(tombstone_file(revoked.session)));
   book->apply(snapshot({open(stays), closed(revoked.session)}), clock.instant());
   EXPECT_EQ(enforcer.cuts, (std::set{revoked.session, unnamed.session}));
+  EXPECT_EQ(enforcer.cut_reasons[revoked.session], CloseReason::revoked);
+  EXPECT_EQ(enforcer.cut_reasons[unnamed.session], CloseReason::failed);
   EXPECT_FALSE(enforcer.buried_at_cut);
 }
 
