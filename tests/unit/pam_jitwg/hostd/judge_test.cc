@@ -212,6 +212,22 @@ TEST_F(Judge, theEndOfALoginIsNoQuestion) {
   expect_refused(ask({Phase::close, "alice", {}, {}}), Code::bug);
 }
 
+TEST(Grants, oneMoreOrLessLeavesTheOthersAsTheyAre) {
+  const FakeSigner signer;
+  const FakeSession first = signer.session(kNow), second = signer.session(kNow);
+  Grants grants;
+  grants.set({first.open()}, kNow);
+  grants.open(second.grant);
+  EXPECT_NE(grants.by_certificate(*first.grant.certificate_sha256), nullptr);
+  EXPECT_NE(grants.by_certificate(*second.grant.certificate_sha256), nullptr);
+  grants.close(first.closed(CloseReason::revoked));
+  EXPECT_EQ(grants.by_session(first.grant.session), nullptr);
+  EXPECT_EQ(grants.by_certificate(*first.grant.certificate_sha256), nullptr);
+  ASSERT_NE(grants.closed(first.grant.session), nullptr);
+  EXPECT_EQ(grants.closed(first.grant.session)->reason, CloseReason::revoked);
+  EXPECT_NE(grants.by_session(second.grant.session), nullptr);
+}
+
 TEST(Grants, closedSessionsAreForgottenADayAfterTheirEnd) {
   const FakeSession s = FakeSigner().session(kStart);
   Grants grants;
