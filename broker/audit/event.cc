@@ -63,6 +63,7 @@ constexpr std::array kRows = {
     Row{EventName::clock_stepped, "clock.stepped", "8fc7fd91bcd64d3aa0d9c605c4cd4876", LOG_WARNING},
     Row{EventName::break_glass_used, "break_glass.used", "a03ecb58d03d4b65b45ff4b94f376233", LOG_WARNING},
     Row{EventName::session_written_off, "session.written_off", "57e0f7c64557497ca90ef5857d119a15", LOG_WARNING},
+    Row{EventName::rescue_login, "rescue.login", "1b545a135136475db7e68aa518a384f4", LOG_ALERT},
 };
 // clang-format on
 

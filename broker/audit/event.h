@@ -27,9 +27,9 @@ enum class EventName {
   incident_opened, incident_extended, incident_closed, incident_reviewed,
   policy_loaded, policy_refused, statement_refused,
   node_joined, node_lost, node_back, node_clock,
-  audit_read, audit_gap, clock_stepped, break_glass_used, session_written_off,
+  audit_read, audit_gap, clock_stepped, break_glass_used, session_written_off, rescue_login,
 };
-inline constexpr size_t kEventNames = static_cast<size_t>(EventName::session_written_off) + 1;
+inline constexpr size_t kEventNames = static_cast<size_t>(EventName::rescue_login) + 1;
 
 std::string_view name(EventName event);        // "request.submitted"
 std::string_view message_id(EventName event);  // 32 hex digits; never changes for a name

@@ -98,12 +98,6 @@ Result<void> HostFiles::file(const std::string& path, const std::string& bytes, 
   return {};
 }
 
-Result<void> HostFiles::replace(const std::string& path, const std::string& bytes) {
-  JITWG_TRY(replace_file(path, bytes));
-  steps_.push_back({path, true});
-  return {};
-}
-
 Result<std::string> HostFiles::secret(const std::string& path, Owner owner,
                                       const std::function<Result<std::string>()>& make) {
   JITWG_ASSIGN(const auto before, look(path));

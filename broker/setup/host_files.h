@@ -43,13 +43,13 @@ class HostFiles {
   Result<void> directory(const std::string& path, Owner owner, mode_t mode);
   // An existing file is left as it is, whatever it holds.
   Result<void> file(const std::string& path, const std::string& bytes, Owner owner = {}, mode_t mode = 0644);
-  // For the one case where a file that is there gives way: who calls knows what it holds, and that nobody changed it.
-  Result<void> replace(const std::string& path, const std::string& bytes);
   // Mode 0600. The content of the file that is there, otherwise of a new one with what `make` gives.
   // unsafe_file: the one there is not `owner`'s alone, so it may be known to others, or another program's.
   Result<std::string> secret(const std::string& path, Owner owner,
                              const std::function<Result<std::string>()>& make);
 
+  // What was done by other means, for the list.
+  void record(Step step) { steps_.push_back(std::move(step)); }
   const std::vector<Step>& steps() const { return steps_; }
 
  private:

@@ -58,11 +58,16 @@ Findings examine_sshd(const std::string& ca_file, const pam::ManagedFiles& manag
   return {ok("sshd", "takes managed logins by a live session's certificate alone")};
 }
 
-Findings examine_pam(const std::string& helper) {
-  const std::string path = "/etc/pam.d/sshd", text = read_text(path);
-  Findings found = check_pam(path, text);
-  if (const std::string module = module_path(text); !module.empty())
-    found.push_back(examine_path("pam_module", module, kRoot, 0755));
+Findings examine_pam(const std::string& helper, const PamSetup& setup) {
+  Findings found;
+  std::string module;
+  for (const PamFile& file : pam_files()) {
+    const std::string path = std::string("/etc/pam.d/") + file.name, text = read_text(path);
+    if (!exists(path) && file.name != std::string_view("sshd")) continue;
+    add(found, check_pam(file, text, setup));
+    if (module.empty()) module = module_path(text);
+  }
+  if (!module.empty()) found.push_back(examine_path("pam_module", module, kRoot, 0755));
   if (helper.starts_with('/')) found.push_back(examine_path("principals", helper, kRoot, 0755));
   return found;
 }
@@ -129,7 +134,8 @@ Findings examine(const Config& config) {
       examine_socket(config.get("runtime-dir") + "/hostd.sock", SOCK_SEQPACKET, "jitwg-hostd"));
   std::string helper;
   add(found, examine_sshd(config.get("ca"), managed, helper));
-  add(found, examine_pam(helper));
+  const auto rules = pam::parse_managed(read_text(managed.managed));
+  add(found, examine_pam(helper, {"/usr/local/lib/jitwg/pam_jitwg.so", rules ? rules->except : std::vector<std::string>()}));
   found.push_back(examine_managed(managed));
   found.push_back(examine_cgroup(config.get("cgroup-root")));
   found.push_back(check_journald(journald_files()));

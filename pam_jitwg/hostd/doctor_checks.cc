@@ -11,7 +11,7 @@ namespace {
 
 using namespace doctor;
 
-constexpr const char* kSshdFile = "/etc/ssh/sshd_config.d/jitwg.conf";
+constexpr const char* kSshdFile = "/etc/ssh/sshd_config.d/00-jitwg.conf";
 
 // " (now set by FILE:LINE)" of the first line that gives this value; "" when it is a default.
 std::string set_by(const std::string& keyword, const std::string& value,
@@ -100,55 +100,20 @@ Findings check_sshd(const std::string& user, const SshdSettings& settings,
   return found;
 }
 
-namespace {
-
-// The lines of one type, and @include lines that may hold some of it, in order.
-std::vector<std::string> stack_of(std::string_view text, const std::string& type) {
-  std::vector<std::string> stack;
-  for (const std::string& line : lines_of(text)) {
-    const auto words = words_of(line);
-    if (words.empty()) continue;
-    const bool included = words[0] == "@include" && words.size() > 1 &&
-                          (!words[1].starts_with("common-") || words[1] == "common-" + type);
-    if (words[0] == type || words[0] == "-" + type || included) stack.push_back(line);
+Findings check_pam(const PamFile& file, std::string_view text, const PamSetup& setup) {
+  Findings found;
+  const std::string name = file.name;
+  for (const PamLine& line : file.lines) {
+    const std::string type = line.type;
+    const bool behind = line.place == PamPlace::behind_loginuid;
+    found.push_back(check(is_in_place(file, line, text, setup), "pam_" + (name == "sshd" ? type : name),
+                          name + "'s " + type + (behind ? " has pam_loginuid, then pam_jitwg, then the rest" : " asks pam_jitwg first"),
+                          "/etc/pam.d/" + name + ": its " + type + " lines " +
+                              (behind ? "are not pam_loginuid, pam_jitwg (requisite), pam_systemd: logins are not bound to their session"
+                                      : "may let in before pam_jitwg (requisite, mode=" + std::string(line.mode) + ") is asked"),
+                          "jitwg-hostd setup --apply"));
   }
-  return stack;
-}
-
-size_t place_of(const std::vector<std::string>& stack, std::initializer_list<const char*> marks) {
-  const auto is_it = [&](const std::string& line) {
-    return std::ranges::any_of(marks,
-                               [&](const char* mark) { return line.find(mark) != line.npos; });
-  };
-  return static_cast<size_t>(std::ranges::find_if(stack, is_it) - stack.begin());
-}
-
-bool is_ours(const std::vector<std::string>& stack, size_t at) {
-  if (at >= stack.size()) return false;
-  const auto words = words_of(stack[at]);
-  return words.size() == 4 && words[1] == "requisite" && words[2].ends_with("pam_jitwg.so") &&
-         words[3] == "mode=login";
-}
-
-}  // namespace
-
-Findings check_pam(const std::string& path, std::string_view text) {
-  const auto line = [](const char* type) {
-    return std::string(type) + " requisite /usr/local/lib/jitwg/pam_jitwg.so mode=login";
-  };
-  const auto account = stack_of(text, "account"), session = stack_of(text, "session");
-  const size_t ours = place_of(session, {"pam_jitwg.so"}),
-               loginuid = place_of(session, {"pam_loginuid.so"}),
-               systemd = place_of(session, {"@include", "pam_systemd.so"});
-  return {check(is_ours(account, 0), "pam_account", "pam_jitwg is asked first",
-                "another may let in before pam_jitwg (requisite, mode=login) is asked",
-                path + ": " + line("account") + ", before every other account line"),
-          check(is_ours(session, ours) && loginuid < ours && ours < systemd, "pam_session",
-                "pam_loginuid, then pam_jitwg, then the rest",
-                "not pam_loginuid, pam_jitwg (requisite, mode=login), pam_systemd: logins are not "
-                "bound to their session",
-                path + ": " + line("session") +
-                    ", right behind pam_loginuid.so and before @include common-session")};
+  return found;
 }
 
 std::string module_path(std::string_view text) {

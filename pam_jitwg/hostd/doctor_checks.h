@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "broker/doctor/finding.h"
+#include "pam_jitwg/hostd/pam_edit.h"
 
 namespace jitwg::hostd {
 
@@ -24,9 +25,8 @@ struct ConfigFile {
 doctor::Findings check_sshd(const std::string& user, const SshdSettings& settings,
                             const std::string& ca_file, const std::vector<ConfigFile>& files);
 
-// /etc/pam.d/sshd. Ours comes first in account; in session behind pam_loginuid, before whatever
-// brings pam_systemd.
-doctor::Findings check_pam(const std::string& path, std::string_view text);
+// A file of /etc/pam.d: does it ask pam_jitwg in time? One finding for each line of ours.
+doctor::Findings check_pam(const PamFile& file, std::string_view text, const PamSetup& setup);
 // The module that file loads, "" if none.
 std::string module_path(std::string_view text);
 

@@ -12,6 +12,7 @@
 #include "pam_jitwg/hostd/hostd.h"
 #include "pam_jitwg/hostd/init.h"
 #include "pam_jitwg/hostd/server.h"
+#include "pam_jitwg/hostd/setup.h"
 #include "pam_jitwg/hostd/status.h"
 #include "pam_jitwg/managed.h"
 
@@ -43,11 +44,23 @@ const std::vector<Option> kOptions = {
     {.name = "trust",
      .help = "init: file with the block that `jitwgd init` printed; - is stdin",
      .command_line_only = true},
+    {.name = "dry-run",
+     .help = "setup: print what --apply would change; exit code 1 if anything",
+     .flag = true,
+     .command_line_only = true},
+    {.name = "apply",
+     .help = "setup: put in what sshd, PAM, journald and polkit need",
+     .flag = true,
+     .command_line_only = true},
+    {.name = "remove",
+     .help = "setup: take it out again",
+     .flag = true,
+     .command_line_only = true},
     {.name = "rescue",
-     .help = "init: account that needs no session, for emergencies",
+     .help = "init, setup: account that needs no session, for emergencies",
      .command_line_only = true,
      .many = true},
-    {"json", "", "status, doctor, init: for programs", true, true},
+    {"json", "", "status, doctor, init, setup: for programs", true, true},
 };
 
 std::string logins_directory(const Config& config) {
@@ -131,5 +144,6 @@ int main(int argc, char** argv) {
                       "Lets the logins of live sessions in, binds them, and ends them; status says who is in.",
                       kOptions, "/etc/jitwg/hostd.conf"},
                      argc, argv, {{"", serve}, {"status", print_status}, {"doctor", run_doctor},
-                                 {"init", [](const Config& config) { return hostd::init(config, kOptions); }}});
+                                 {"init", [](const Config& config) { return hostd::init(config, kOptions); }},
+                                 {"setup", hostd::setup_host}});
 }

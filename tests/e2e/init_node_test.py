@@ -26,7 +26,7 @@ WORDS = {
 def host(tmp_path):
     made = BareHost(tmp_path)
     made.sh("mkdir -p /usr/local/lib/jitwg; cd /usr/local/lib/jitwg; touch pam_jitwg.so jitwg-principals; "
-            "ssh-keygen -A >/dev/null; rm -f /etc/ssh/sshd_config.d/jitwg.conf")
+            "ssh-keygen -A >/dev/null")
     yield made
     made.close()
 
@@ -101,13 +101,18 @@ def test_a_jump_host(host, trust):
     for path, mode in {
         "/etc/jitwg/node_key": "root:root 600", "/etc/jitwg/ca.pub": "root:root 644", "/etc/jitwg/hostd.conf": "root:root 644",
         "/etc/jitwg/managed": "root:root 644", "/var/lib/jitwg/hostd": "root:root 700",
-        "/etc/ssh/sshd_config.d/jitwg.conf": "root:root 644", "/etc/pam.d/sshd": "root:root 644",
+        "/etc/ssh/sshd_config.d/00-jitwg.conf": "root:root 644", "/etc/ssh/jitwg-rescue_keys/daemon": "root:root 644", "/etc/pam.d/sshd": "root:root 644",
     }.items():  # fmt: skip
         assert host.mode(path) == mode, path
     assert host.read("/etc/jitwg/managed").splitlines()[-1] == "except daemon"
-    assert host.read("/etc/ssh/sshd_config.d/jitwg.conf") == (ROOT / "contrib/sshd/jitwg.conf").read_text()
+    assert host.ours("jitwg-hostd", "setup", "--dry-run").returncode == 0, "sshd, PAM and the rest are as setup makes them"
+    assert "Keep this shell" in said
+
+
+def test_contrib_s_pam_file_is_what_comes_of_debian_s(host, trust):
+    without_rescue = WORDS["jitwg-hostd"][:-2]
+    runs(host, "jitwg-hostd", "--trust", "/run/trust", *without_rescue)
     assert host.read("/etc/pam.d/sshd") == (ROOT / "contrib/pam/sshd").read_text()
-    assert "Keep this shell" in said and "by hand" not in said
 
 
 def test_what_both_print_the_policy_takes_as_it_stands(host, trust, ca):
@@ -243,26 +248,25 @@ def test_json(host, trust):
     assert {"path": "/etc/jitwg/wg.key", "made": True} in value["files"]
 
 
-def test_sshd_and_pam_files_that_were_changed_stay_and_the_lines_are_told(host, trust):
-    host.sh("echo '# mine' >> /etc/pam.d/sshd; echo '# mine' > /etc/ssh/sshd_config.d/jitwg.conf")
+def test_files_that_were_changed_keep_their_changes_and_get_our_blocks(host, trust):
+    host.sh("echo '# mine' >> /etc/pam.d/sshd; echo '# mine' > /etc/ssh/sshd_config.d/00-jitwg.conf")
     pam = host.read("/etc/pam.d/sshd")
-    said = sets_up(host, "jitwg-hostd")
-    assert host.read("/etc/pam.d/sshd") == pam and host.read("/etc/ssh/sshd_config.d/jitwg.conf") == "# mine\n"
-    lines = [line.removeprefix("#   ") for line in said.splitlines() if "pam_jitwg.so" in line]
-    assert len(lines) == 2 and "jitwg.conf was changed" in said
-    # By hand, as it says.
-    account = pam.index("\naccount") + 1
-    after_loginuid = pam.index("\n", pam.index("pam_loginuid.so")) + 1
-    mended = pam[:account] + lines[0] + "\n" + pam[account:after_loginuid] + lines[1] + "\n" + pam[after_loginuid:]
-    host.run("sh", "-c", "cat > /etc/pam.d/sshd", text=mended)
-    assert "pam_jitwg.so" not in sets_up(host, "jitwg-hostd")
-    assert host.read("/etc/pam.d/sshd") == mended
-
-
-def test_debian_s_pam_file_is_kept_a_copy_of(host, trust):
-    before = host.read("/etc/pam.d/sshd")
     sets_up(host, "jitwg-hostd")
-    assert host.read("/etc/jitwg/pam-sshd.before") == before != host.read("/etc/pam.d/sshd")
+    assert host.read("/etc/ssh/sshd_config.d/00-jitwg.conf").startswith("# mine\n# jitwg begin\n")
+    assert host.ours("jitwg-hostd", "setup", "--remove").returncode == 0
+    assert host.read("/etc/pam.d/sshd") == pam and host.read("/etc/ssh/sshd_config.d/00-jitwg.conf") == "# mine\n"
+
+
+def test_a_pam_file_of_unknown_layout_is_refused_with_the_lines_and_by_hand_is_fine(host, trust):
+    host.sh("sed -i /pam_loginuid/d /etc/pam.d/sshd")
+    said = refuses(host, "jitwg-hostd", "--trust", "/run/trust", *WORDS["jitwg-hostd"][:-2])
+    lines = [part.split(": ")[-1] for part in said.split(";") if "pam_jitwg.so" in part]
+    assert len(lines) == 2 and "right behind pam_loginuid.so" in said, said
+    # By hand, as it says.
+    by_hand = lines[0] + "\nsession required pam_loginuid.so\n" + lines[1] + "\n" + host.read("/etc/pam.d/sshd")
+    host.run("sh", "-c", "cat > /etc/pam.d/sshd", text=by_hand)
+    runs(host, "jitwg-hostd", "--trust", "/run/trust", *WORDS["jitwg-hostd"][:-2])
+    assert host.read("/etc/pam.d/sshd") == by_hand
 
 
 @pytest.mark.parametrize("name", ["pam_jitwg.so", "jitwg-principals"])

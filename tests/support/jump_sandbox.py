@@ -81,7 +81,9 @@ def install(directory):
     shutil.copy(f"{BUILD}/bin/jitwg-principals", HELPERS)
     shutil.copy(f"{ROOT}/contrib/pam/sshd", "/etc/pam.d/sshd")
     with open(f"{ROOT}/contrib/sshd/jitwg.conf") as snippet:
-        write("/etc/ssh/sshd_config", snippet.read() + f"ListenAddress {ADDRESS}\nHostKey /etc/ssh/sandbox_key\n")
+        config = f"ListenAddress {ADDRESS}\nHostKey /etc/ssh/sandbox_key\n" + snippet.read()
+    write("/etc/ssh/sshd_config", config)
+    write("/etc/ssh/sshd_loose_config", config.replace("AuthorizedKeysFile none", "AuthorizedKeysFile /etc/ssh/loose_%u"))
     shutil.copy(f"{directory}/host", "/etc/ssh/sandbox_key")
     os.chmod("/etc/ssh/sandbox_key", 0o600)
     shutil.copy(f"{directory}/alice.pub", "/etc/ssh/loose_alice")
@@ -96,7 +98,7 @@ def be_the_jump_host(directory, cgroup):
     install(directory)
     subprocess.Popen(["/usr/sbin/sshd", "-D", "-E", f"{directory}/sshd.log"])
     subprocess.Popen(["/usr/sbin/sshd", "-D", "-E", f"{directory}/sshd-loose.log", "-p", str(LOOSE_PORT),
-                      "-o", "AuthorizedKeysFile=/etc/ssh/loose_%u", "-o", "PidFile=none"])
+                      "-f", "/etc/ssh/sshd_loose_config", "-o", "PidFile=none"])
     write(f"{directory}/up", "")
     while True:  # the first process of a pid namespace inherits every orphan
         try:

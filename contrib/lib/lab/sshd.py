@@ -30,9 +30,9 @@ def install(host, key, files):
     write("/etc/ssh/ssh_host_ed25519_key", key.private, 0o600)
     write("/etc/ssh/ssh_host_ed25519_key.pub", f"{key.public} {host.node}\n")
     if files is None:
-        write("/etc/ssh/sshd_config.d/jitwg.conf", _PLAIN_CONFIG)
+        write("/etc/ssh/sshd_config.d/00-jitwg.conf", _PLAIN_CONFIG)
         return
-    write("/etc/ssh/sshd_config.d/jitwg.conf", files["sshd"])
+    write("/etc/ssh/sshd_config.d/00-jitwg.conf", files["sshd"])
     write("/etc/pam.d/sshd", files["pam"])
     write(f"{world.LIB_DIR}/jitwg-principals", files["principals"], 0o755)
     write(f"{world.LIB_DIR}/{world.PAM_MODULE}", files["module"])

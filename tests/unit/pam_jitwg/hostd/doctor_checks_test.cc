@@ -71,17 +71,19 @@ TEST(CheckSshd, NamesTheLineThatCounts) {
   SshdSettings settings = installed();
   settings["passwordauthentication"] = "yes";
   const auto found = check(
-      settings, {{"/etc/ssh/sshd_config.d/jitwg.conf", "# x\npasswordauthentication no\n"},
+      settings, {{"/etc/ssh/sshd_config.d/00-jitwg.conf", "# x\npasswordauthentication no\n"},
                  {"/etc/ssh/sshd_config", "Match User alice\n\tPasswordAuthentication yes\n"}});
   EXPECT_EQ(found[0].remedy,
-            "/etc/ssh/sshd_config.d/jitwg.conf: PasswordAuthentication no (now set by "
+            "/etc/ssh/sshd_config.d/00-jitwg.conf: PasswordAuthentication no (now set by "
             "/etc/ssh/sshd_config:2); "
             "then systemctl reload ssh");
 }
 
+const PamSetup kSetup = {"/usr/local/lib/jitwg/pam_jitwg.so", {}};
+
 std::vector<Level> levels(const std::string& text) {
   std::vector<Level> levels;
-  for (const auto& finding : check_pam("/etc/pam.d/sshd", text)) levels.push_back(finding.level);
+  for (const auto& finding : check_pam(pam_files().front(), text, kSetup)) levels.push_back(finding.level);
   return levels;
 }
 
@@ -113,7 +115,7 @@ TEST(CheckPam, TheFileOfContribIsRightAndEveryChangeOfOrderIsNot) {
             no_account);
   EXPECT_EQ(levels(replaced(right, session, "")), no_session);
   EXPECT_EQ(levels(replaced(right, loginuid, "")), no_session);
-  EXPECT_EQ(levels(replaced(right, loginuid + session, session + loginuid)), no_session);
+  EXPECT_EQ(levels(replaced(replaced(right, session, ""), loginuid, session + loginuid)), no_session);
   EXPECT_EQ(levels(replaced(replaced(right, session, ""), "@include common-session\n",
                             "@include common-session\n" + session)),
             no_session);
