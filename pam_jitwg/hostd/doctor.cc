@@ -65,6 +65,10 @@ Findings examine_pam(const std::string& helper, const PamSetup& setup) {
     const std::string path = std::string("/etc/pam.d/") + file.name, text = read_text(path);
     if (!exists(path) && file.name != std::string_view("sshd")) continue;
     add(found, check_pam(file, text, setup));
+    if (file.name == std::string_view("sshd"))
+      found.push_back(check(!takes_environment_from_homes(text), "pam_environment", "a home says nothing about a login's environment",
+                            path + " (pam_env.so user_readenv=1): ~/.pam_environment can say another JITWG_SESSION_ID",
+                            "jitwg-hostd setup --apply", Finding::Level::warning));
     if (module.empty()) module = module_path(text);
   }
   if (!module.empty()) found.push_back(examine_path("pam_module", module, kRoot, 0755));

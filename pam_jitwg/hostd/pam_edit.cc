@@ -97,6 +97,30 @@ std::optional<size_t> place_behind_loginuid(const std::vector<Line>& lines,
   return std::nullopt;
 }
 
+bool reads_homes(const Line& line) {
+  return names(line, "pam_env.so") && std::ranges::count(line.words, "user_readenv=1") > 0;
+}
+
+// One after the other, since each moves the rest. A line that goes on behind a '\\' stays: doctor tells.
+std::string without_homes_environment(std::string text) {
+  for (size_t from = 0;;) {
+    const std::vector<Line> lines = read_lines(text);
+    const auto it = std::ranges::find_if(lines, [&](const Line& l) {
+      return l.begin >= from && reads_homes(l) && next_line(text, l.begin) == l.end;
+    });
+    if (it == lines.end()) return text;
+    std::string old = text.substr(it->begin, it->end - it->begin), changed = old;
+    const bool ended = old.ends_with('\n');
+    if (ended) old.pop_back();
+    changed.replace(changed.find("user_readenv=1"), 14, "user_readenv=0");
+    if (!ended) changed += "\n";
+    std::string block = with_block("", 0, kept_line(old) + changed);
+    if (!ended) block.pop_back();
+    text.replace(it->begin, it->end - it->begin, block);
+    from = it->begin + block.size();
+  }
+}
+
 // `account include su`: the included file's block is the first of this one too.
 bool included_from_ours(const std::vector<Line>& lines, const PamFile& file, const PamLine& wanted) {
   const auto it = std::ranges::find_if(lines, [&](const Line& l) { return may_bring(l, wanted.type); });
@@ -173,8 +197,11 @@ Result<std::string> edit_pam(const PamFile& file, std::string_view text, const P
       return refuse(std::string("where pam_jitwg belongs among its ") + wanted.type + " lines cannot be told");
     *edited = with_block(*edited, *at, pam_lines(file, wanted, setup));
   }
-  return edited;
+  const bool is_login = std::ranges::any_of(file.lines, [](const PamLine& l) { return l.place == PamPlace::behind_loginuid; });
+  return is_login ? without_homes_environment(*std::move(edited)) : *std::move(edited);
 }
+
+bool takes_environment_from_homes(std::string_view text) { return std::ranges::any_of(read_lines(text), reads_homes); }
 
 bool is_in_place(const PamFile& file, const PamLine& line, std::string_view text, const PamSetup& setup) {
   const std::vector<Line> all = read_lines(text), ours = read_lines(pam_lines(file, line, setup));

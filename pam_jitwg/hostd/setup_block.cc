@@ -17,9 +17,14 @@ std::string with_block(std::string_view text, size_t at, std::string_view lines,
   return out + marked + "\n" + std::string(text.substr(at));
 }
 
+std::string kept_line(std::string_view line, std::string_view comment) {
+  return std::string(comment) + "jitwg keeps: " + std::string(line) + "\n";
+}
+
 Result<std::string> without_block(std::string_view text, std::string_view comment) {
   const std::string begin = std::string(comment) + "jitwg begin",
-                    end = std::string(comment) + "jitwg end";
+                    end = std::string(comment) + "jitwg end",
+                    kept = std::string(comment) + "jitwg keeps: ";
   std::string out;
   bool inside = false;
   for (size_t at = 0, next = 0; at < text.size(); at = next) {
@@ -35,6 +40,8 @@ Result<std::string> without_block(std::string_view text, std::string_view commen
       if (!inside && !ended && out.ends_with('\n')) out.pop_back();
     } else if (!inside) {
       out += line;
+    } else if (line.starts_with(kept)) {
+      out += line.substr(kept.size());
     }
   }
   if (inside)

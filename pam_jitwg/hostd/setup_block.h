@@ -17,6 +17,9 @@ inline constexpr std::string_view kHash = "# ", kSlashes = "// ";
 std::string with_block(std::string_view text, size_t at, std::string_view lines,
                        std::string_view comment = kHash);
 
+// A line between the marks that is kept for later, without effect meanwhile: without_block() gives it back.
+std::string kept_line(std::string_view line, std::string_view comment = kHash);
+
 // bad_config: a begin without its end, or the other way round: what is ours is then not known.
 Result<std::string> without_block(std::string_view text, std::string_view comment = kHash);
 

@@ -23,6 +23,7 @@ HELPERS = "/usr/local/lib/jitwg"
 ADDRESS = "10.60.0.5"
 INNER = "10.90.0.7"
 PEOPLE = {"alice": 2001, "bob": 2002}
+RESCUE = "rescue"  # the account for emergencies
 LOOSE_PORT = 2222  # an sshd whose administrator left other ways in
 
 
@@ -68,7 +69,7 @@ def mount_all(directory):
 
 def install(directory):
     with open("/etc/passwd", "a") as passwd, open("/etc/group", "a") as group, open("/etc/shadow", "a") as shadow:
-        for name, uid in {**PEOPLE, "jitwg": 850}.items():
+        for name, uid in {**PEOPLE, RESCUE: 2009, "jitwg": 850}.items():
             passwd.write(f"{name}:x:{uid}:{uid}::/home/{name}:/bin/bash\n")
             group.write(f"{name}:x:{uid}:\n")
             shadow.write(f"{name}:*:19000:0:99999:7:::\n")
@@ -80,12 +81,16 @@ def install(directory):
     shutil.copy(f"{BUILD}/lib/pam_jitwg.so", HELPERS)
     shutil.copy(f"{BUILD}/bin/jitwg-principals", HELPERS)
     shutil.copy(f"{ROOT}/contrib/pam/sshd", "/etc/pam.d/sshd")
-    with open(f"{ROOT}/contrib/sshd/jitwg.conf") as snippet:
-        config = f"ListenAddress {ADDRESS}\nHostKey /etc/ssh/sandbox_key\n" + snippet.read()
-    write("/etc/ssh/sshd_config", config)
-    write("/etc/ssh/sshd_loose_config", config.replace("AuthorizedKeysFile none", "AuthorizedKeysFile /etc/ssh/loose_%u"))
     shutil.copy(f"{directory}/host", "/etc/ssh/sandbox_key")
     os.chmod("/etc/ssh/sandbox_key", 0o600)
+    listen = f"ListenAddress {ADDRESS}\nHostKey /etc/ssh/sandbox_key\n"
+    shutil.rmtree("/etc/ssh/sshd_config.d", ignore_errors=True)
+    write("/etc/ssh/sshd_config", f"Include /etc/ssh/sshd_config.d/*.conf\n{listen}")
+    run(f"{BUILD}/bin/jitwg-hostd", "setup", "--apply", "--rescue", RESCUE, "--config", f"{directory}/hostd.conf")
+    shutil.copy(f"{directory}/rescue.pub", f"/etc/ssh/jitwg-rescue_keys/{RESCUE}")
+    with open("/etc/ssh/sshd_config.d/00-jitwg.conf") as file:
+        loose = file.read().replace("AuthorizedKeysFile none", "AuthorizedKeysFile /etc/ssh/loose_%u")
+    write("/etc/ssh/sshd_loose_config", listen + loose)
     shutil.copy(f"{directory}/alice.pub", "/etc/ssh/loose_alice")
 
 
@@ -171,11 +176,12 @@ class Jump:
         self.directory = directory
         self.broker = broker
         self.hostd = None
-        for name in ("ca", "host", "node", "alice"):
+        for name in ("ca", "host", "node", "alice", "rescue"):
             _keygen("-t", "ed25519", "-N", "", "-C", "", "-f", directory / name)
         self.host_key = (directory / "host.pub").read_text().strip()
         self.cgroup = f"{cgroup2_mount()}/jitwg-sandbox-{os.getpid()}-{directory.name}"
         os.makedirs(f"{self.cgroup}/system")
+        self.write_config()
         command = [*unshare("--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"), sys.executable,
                    __file__, str(directory), self.cgroup]
         self.outer = subprocess.Popen(command)
@@ -183,7 +189,6 @@ class Jump:
         children = f"/proc/{self.outer.pid}/task/{self.outer.pid}/children"
         with open(children) as file:
             self.init = int(file.read().split()[0])
-        self.write_config()
 
     def write_config(self, **more):
         keys = {"broker": f"unix:{self.directory}/broker.sock", "node": "jump1", "node-key": self.directory / "node",

@@ -99,6 +99,20 @@ TEST(PamEdit, JumpsThatEndBeforeOursAndContinuedLinesAreNoHindrance) {
                 .find("  debug\n# jitwg begin\nsession"), std::string::npos);
 }
 
+TEST(PamEdit, HomesSayNothingAboutTheEnvironment) {
+  const std::string line = "session    required     pam_env.so user_readenv=1 envfile=/etc/default/locale";
+  for (const std::string end : {"\n", ""}) {
+    const std::string text = kSmall + line + end, with = edited(text);
+    EXPECT_TRUE(takes_environment_from_homes(text));
+    EXPECT_FALSE(takes_environment_from_homes(with));
+    EXPECT_NE(with.find("\nsession    required     pam_env.so user_readenv=0 envfile=/etc/default/locale\n# jitwg end" + end), with.npos) << with;
+    EXPECT_EQ(edited(with), with);
+    EXPECT_EQ(*without_block(with), text);
+  }
+  EXPECT_TRUE(takes_environment_from_homes("session required \\\n pam_env.so user_readenv=1\n")) << "not changed, but told";
+  EXPECT_FALSE(takes_environment_from_homes("# session required pam_env.so user_readenv=1\n"));
+}
+
 // Lines of all kinds in random order, with and without an end, and an administrator who edits afterwards.
 TEST(PamEdit, TakenOutAgainEveryByteOfTheRestIsBack) {
   const unsigned seed = std::random_device{}();
@@ -106,7 +120,8 @@ TEST(PamEdit, TakenOutAgainEveryByteOfTheRestIsBack) {
   const std::vector<std::string> pool = {
       "account required a.so", "account [success=1 default=ignore] b.so", "session required pam_loginuid.so", "@include common-auth",
       "@include common-account", "@include common-session", "@include local", "", "# a comment", "\t-session optional c.so \\", "  x",
-      "auth include su", "session optional pam_systemd.so", "# session required pam_loginuid.so", "\xff\xfe", "Account required UPPER.so"};
+      "auth include su", "session optional pam_systemd.so", "# session required pam_loginuid.so", "\xff\xfe", "Account required UPPER.so",
+      "session required pam_env.so user_readenv=1", "session required pam_env.so user_readenv=1 # user_readenv=1"};
   size_t changed = 0;
   for (int round = 0; round < 20000; ++round) {
     std::string text;
