@@ -2,6 +2,7 @@
 // out as unmanaged must be so by both.
 #include "pam_jitwg/managed.h"
 
+#include <algorithm>
 #include <sstream>
 
 #include "tests/fuzz/fuzz.h"
@@ -17,7 +18,9 @@ std::optional<unsigned long> plain_uid(const std::string& passwd, const std::str
     std::string name, password, uid;
     std::getline(fields, name, ':'), std::getline(fields, password, ':'), std::getline(fields, uid, ':');
     if (name != user) continue;
-    if (uid.empty() || uid.size() > 10 || uid.find_first_not_of("0123456789") != uid.npos) return std::nullopt;
+    if (uid.empty() || uid.find_first_not_of("0123456789") != uid.npos) return std::nullopt;
+    uid.erase(0, std::min(uid.find_first_not_of('0'), uid.size() - 1));
+    if (uid.size() > 10) return std::nullopt;
     return std::stoul(uid);
   }
   return std::nullopt;
