@@ -1,13 +1,16 @@
 #include "pam_jitwg/hostd/doctor.h"
 
+#include <glob.h>
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <chrono>
 
 #include "broker/doctor/text.h"
 #include "broker/node/doctor.h"
 #include "broker/os/command.h"
-#include "pam_jitwg/hostd/doctor_checks.h"
+#include "pam_jitwg/hostd/doctor_rescue.h"
+#include "pam_jitwg/hostd/setup_plan.h"
 #include "pam_jitwg/managed.h"
 
 namespace jitwg::hostd {
@@ -15,7 +18,7 @@ namespace {
 
 using namespace doctor;
 
-constexpr size_t kUsers = 32;  // each costs a run of sshd
+constexpr size_t kRuns = 256;  // of sshd, some 10 ms each
 const User kRoot{"root", 0};
 
 std::vector<ConfigFile> read_all(const std::string& folder, const std::string& ending) {
@@ -31,31 +34,94 @@ std::vector<std::string> managed_logins(const pam::ManagedFiles& files) {
   for (const std::string& line : lines_of(read_text(files.passwd))) {
     const std::string name = line.substr(0, line.find(':'));
     const bool may_log_in = !line.ends_with("nologin") && !line.ends_with("false");
-    if (may_log_in && logins.size() < kUsers && pam::is_managed(files, name))
-      logins.push_back(name);
+    if (may_log_in && pam::is_managed(files, name)) logins.push_back(name);
   }
   return logins;
 }
 
+// Files that others include first: a first value counts.
+void read_included(const std::string& pattern, std::vector<ConfigFile>& files) {
+  constexpr size_t kMost = 256;  // and so a circle ends
+  glob_t found{};
+  if (::glob((pattern.starts_with('/') ? pattern : "/etc/ssh/" + pattern).c_str(), 0, nullptr, &found) == 0)
+    for (size_t i = 0; i < found.gl_pathc && files.size() < kMost; ++i) {
+      const std::string path = found.gl_pathv[i], text = read_text(path);
+      if (std::ranges::find(files, path, &ConfigFile::path) != files.end()) continue;
+      files.push_back({path, text});
+      for (const std::string& line : lines_of(text))
+        if (const auto words = words_of(line); !words.empty() && lower(words[0]) == "include")
+          for (size_t n = 1; n < words.size(); ++n) read_included(words[n], files);
+    }
+  ::globfree(&found);
+}
+
+std::vector<ConfigFile> sshd_files() {
+  std::vector<ConfigFile> files;
+  read_included(kSshdMain, files);
+  if (!files.empty()) std::ranges::rotate(files, files.begin() + 1);  // the main file last: Debian's begins with its Include
+  return files;
+}
+
+Result<SshdSettings> ask_sshd(const std::string& user, const std::string& connection) {
+  JITWG_ASSIGN(const Ran ran, run_command({"/usr/sbin/sshd", "-T", "-C", "user=" + user + "," + connection}));
+  if (ran.code == 0) return parse_sshd_settings(ran.output);
+  return fail(Code::bad_config, "sshd -T: " + ran.output.substr(0, ran.output.find('\n')), "mend what sshd -t says");
+}
+
 Findings examine_sshd(const std::string& ca_file, const pam::ManagedFiles& managed,
                       std::string& helper) {
-  // Debian's sshd_config reads the folder first.
-  std::vector<ConfigFile> files = read_all("/etc/ssh/sshd_config.d", ".conf");
-  files.push_back({"/etc/ssh/sshd_config", read_text("/etc/ssh/sshd_config")});
-  for (const std::string& user : managed_logins(managed)) {
-    const auto ran = run_command(
-        {"/usr/sbin/sshd", "-T", "-C", "user=" + user + ",host=localhost,addr=127.0.0.1"});
-    if (!ran) return {failed("sshd", ran.error(), "apt install openssh-server")};
-    if (ran->code != 0)
-      return {problem("sshd", "sshd -T: " + ran->output.substr(0, ran->output.find('\n')),
-                      "mend what sshd -t says")};
-    const SshdSettings settings = parse_sshd_settings(ran->output);
-    if (const auto it = settings.find("authorizedprincipalscommand"); it != settings.end())
-      helper = it->second.substr(0, it->second.find(' '));
-    if (Findings found = check_sshd(user, settings, ca_file, files); has_problem(found))
-      return found;
+  const std::vector<ConfigFile> files = sshd_files();
+  const std::vector<std::string> logins = managed_logins(managed), ways = connections(files);
+  Findings found;
+  size_t runs = 0;
+  for (const std::string& way : ways)
+    for (const std::string& user : logins) {
+      if (++runs > kRuns) continue;
+      const auto settings = ask_sshd(user, way);
+      if (!settings) return {failed("sshd", settings.error(), "apt install openssh-server")};
+      if (const auto it = settings->find("authorizedprincipalscommand"); it != settings->end())
+        helper = it->second.substr(0, it->second.find(' '));
+      if (Findings worse = check_sshd(user, *settings, ca_file, files); has_problem(worse)) {
+        if (way != ways.front()) worse.front().text += " (when " + way + ")";
+        return worse;
+      }
+      if (found.empty()) found = check_sshd_login(user, *settings);
+    }
+  if (runs > kRuns)
+    found.push_back(warning("sshd", "only " + std::to_string(kRuns) + " of " + std::to_string(runs) + " ways in (" + std::to_string(logins.size()) +
+                                        " managed logins) were looked at",
+                            "fewer Match lines by address, or nologin for accounts that do not log in"));
+  else
+    found.push_back(ok("sshd", "takes each of " + std::to_string(logins.size()) + " managed logins by a live session's certificate alone"));
+  return found;
+}
+
+std::string line_of(const std::string& text, const std::string& name) {
+  for (const std::string& line : lines_of(text))
+    if (line.starts_with(name + ":")) return line;
+  return "";
+}
+
+Findings examine_rescue(const PamSetup& setup) {
+  if (setup.rescue.empty())
+    return {warning("rescue", "there is no account that comes in when nothing of jitwg works",
+                    "jitwg-hostd setup --apply --rescue NAME, and its public key into " + std::string(kRescueKeys) + "/NAME")};
+  bool jumps = true;
+  for (const PamFile& file : pam_files())
+    for (const PamLine& line : file.lines)
+      if (const std::string path = std::string("/etc/pam.d/") + file.name; exists(path)) jumps &= is_in_place(file, line, read_text(path), setup);
+  Findings found;
+  for (const std::string& name : setup.rescue) {
+    const std::string keys = std::string(kRescueKeys) + "/" + name;
+    const auto settings = ask_sshd(name, connections({}).front());
+    if (!settings) return {failed("rescue", settings.error(), "apt install openssh-server")};
+    Finding finding = check_rescue_account({name, line_of(read_text("/etc/passwd"), name), line_of(read_text("/etc/shadow"), name), read_text(keys),
+                                            *settings, jumps, std::chrono::floor<std::chrono::days>(std::chrono::system_clock::now()).time_since_epoch().count()});
+    if (Finding path = examine_path("rescue", keys, kRoot, 0755); finding.level == Finding::Level::ok && path.level != Finding::Level::ok)
+      finding = std::move(path);
+    found.push_back(std::move(finding));
   }
-  return {ok("sshd", "takes managed logins by a live session's certificate alone")};
+  return found;
 }
 
 Findings examine_pam(const std::string& helper, const PamSetup& setup) {
@@ -139,7 +205,9 @@ Findings examine(const Config& config) {
   std::string helper;
   add(found, examine_sshd(config.get("ca"), managed, helper));
   const auto rules = pam::parse_managed(read_text(managed.managed));
-  add(found, examine_pam(helper, {"/usr/local/lib/jitwg/pam_jitwg.so", rules ? rules->except : std::vector<std::string>()}));
+  const PamSetup setup{"/usr/local/lib/jitwg/pam_jitwg.so", rules ? rules->except : std::vector<std::string>()};
+  add(found, examine_pam(helper, setup));
+  if (rules) add(found, examine_rescue(setup));
   found.push_back(examine_managed(managed));
   found.push_back(examine_cgroup(config.get("cgroup-root")));
   found.push_back(check_journald(journald_files()));

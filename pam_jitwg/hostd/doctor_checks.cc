@@ -45,6 +45,8 @@ constexpr Wanted kExactly[] = {
     {"AuthorizedPrincipalsFile none", "a file can name other principals than the live session's"},
     {"AuthorizedKeysFile none", "a key planted in a home opens the door without a session"},
     {"AuthorizedKeysCommand none", "a program hands out keys beside the certificates"},
+    {"AuthenticationMethods publickey", "what comes after the certificate is not tried, or another way is"},
+    {"PermitUserEnvironment no", "a home says what is in the login's environment"},
     {"PubkeyAuthentication yes", "certificates are not taken"},
     {"PasswordAuthentication no", "a password opens the door"},
     {"KbdInteractiveAuthentication no", "a password opens the door"},
@@ -59,8 +61,10 @@ constexpr Wanted kExactly[] = {
 SshdSettings parse_sshd_settings(std::string_view text) {
   SshdSettings settings;
   for (const std::string& line : lines_of(text))
-    if (const size_t blank = line.find(' '); blank != line.npos)
-      settings.emplace(lower(line.substr(0, blank)), line.substr(blank + 1));
+    if (const size_t blank = line.find(' '); blank != line.npos) {
+      const auto [it, is_new] = settings.emplace(lower(line.substr(0, blank)), line.substr(blank + 1));
+      if (!is_new) it->second += " " + line.substr(blank + 1);
+    }
   return settings;
 }
 
@@ -100,13 +104,68 @@ Findings check_sshd(const std::string& user, const SshdSettings& settings,
   return found;
 }
 
+std::vector<std::string> connections(const std::vector<ConfigFile>& files) {
+  using Criteria = std::map<std::string, std::string>;  // the key of -C to its value
+  const std::map<std::string, std::string> keys = {{"address", "addr"}, {"host", "host"}, {"localaddress", "laddr"}, {"localport", "lport"}};
+  std::vector<Criteria> all = {{{"addr", "127.0.0.1"}, {"host", "localhost"}, {"laddr", "127.0.0.1"}, {"lport", "22"}, {"rdomain", ""}}};
+  for (const ConfigFile& file : files)
+    for (const std::string& line : lines_of(file.text)) {
+      const auto words = words_of(line);
+      if (words.empty() || lower(words[0]) != "match") continue;
+      // The first, second, … name of every list together.
+      for (size_t n = 0, more = 1; n < more; ++n) {
+        Criteria one = all.front();
+        for (size_t i = 1; i + 1 < words.size(); i += 2) {
+          const auto key = keys.find(lower(words[i]));
+          if (key == keys.end()) continue;
+          std::string names = words[i + 1];
+          std::ranges::replace(names, ',', ' ');
+          std::ranges::replace(names, '*', '1');
+          std::ranges::replace(names, '?', '1');
+          const auto list = words_of(names);
+          if (list.empty()) continue;
+          const std::string name = list[std::min(n, list.size() - 1)];
+          const std::string value = name.substr(0, name.find('/'));  // a network is its first address
+          if (!value.empty() && value[0] != '!') one[key->second] = value;
+          more = std::max(more, list.size());
+        }
+        if (std::ranges::find(all, one) == all.end()) all.push_back(one);
+      }
+    }
+  std::vector<std::string> texts;
+  for (const Criteria& one : all) {
+    std::string text;
+    for (const auto& [key, value] : one) text += (text.empty() ? "" : ",") + key + "=" + value;
+    texts.push_back(std::move(text));
+  }
+  return texts;
+}
+
+Findings check_sshd_login(const std::string& user, const SshdSettings& settings) {
+  Findings found;
+  const auto value = [&](const std::string& keyword) {
+    const auto it = settings.find(keyword);
+    return it == settings.end() ? std::string() : it->second;
+  };
+  for (const std::string& pattern : words_of(value("acceptenv")))
+    for (const std::string name : {"LD_PRELOAD", "BASH_ENV", "JITWG_SESSION_ID", "PATH"})
+      // As far as one '*' at the end goes, which is how they are written.
+      if (found.empty() && (pattern == name || (pattern.ends_with('*') && name.starts_with(pattern.substr(0, pattern.size() - 1)))))
+        found.push_back(warning("sshd_environment", "for " + user + ", AcceptEnv " + pattern + " takes " + name + " from the client",
+                                "sshd_config: no AcceptEnv " + pattern + "; then systemctl reload ssh"));
+  if (const std::string command = value("forcecommand"); !command.empty() && command != "none")
+    found.push_back(warning("sshd_command", "every login of " + user + " runs " + command + " instead of what was asked for",
+                            "sshd_config: no ForceCommand " + command + " for managed people; then systemctl reload ssh"));
+  return found;
+}
+
 Findings check_pam(const PamFile& file, std::string_view text, const PamSetup& setup) {
   Findings found;
   const std::string name = file.name;
   for (const PamLine& line : file.lines) {
     const std::string type = line.type;
     const bool behind = line.place == PamPlace::behind_loginuid;
-    found.push_back(check(is_in_place(file, line, text, setup), "pam_" + (name == "sshd" ? type : name),
+    found.push_back(check(is_in_place(file, line, text, setup) || is_in_place(file, line, text, {setup.module, {}}), "pam_" + (name == "sshd" ? type : name),
                           name + "'s " + type + (behind ? " has pam_loginuid, then pam_jitwg, then the rest" : " asks pam_jitwg first"),
                           "/etc/pam.d/" + name + ": its " + type + " lines " +
                               (behind ? "are not pam_loginuid, pam_jitwg (requisite), pam_systemd: logins are not bound to their session"

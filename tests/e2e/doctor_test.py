@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-# What this machine may rightly lack: systemd in the lab, WireGuard in its kernel.
-RIGHTLY = {"unit", "wireguard"}
+# What this machine may rightly lack: systemd in the lab, WireGuard in its kernel, an account for emergencies.
+RIGHTLY = {"unit", "wireguard", "rescue"}
 
 
 def doctor(lab, host, program):
@@ -54,6 +54,13 @@ BREAKAGE = [
      "sshd", "problem", "/etc/ssh/sshd_config.d/00-jitwg.conf: AuthorizedKeysFile none (now set by /etc/ssh/sshd_config.d/00-a.conf:2)"),
     ("jitwg-hostd", "cp -p /etc/ssh/sshd_config /root && sed -i '1i Match User alice\\n  PasswordAuthentication yes\\nMatch all' /etc/ssh/sshd_config",
      "cp -p /root/sshd_config /etc/ssh", "sshd", "problem", "PasswordAuthentication no (now set by /etc/ssh/sshd_config:2)"),
+    ("jitwg-hostd", "printf 'Match Address 203.0.113.0/24\\n  PasswordAuthentication yes\\n' > /etc/ssh/sshd_config.d/00-a.conf", "rm /etc/ssh/sshd_config.d/00-a.conf",
+     "sshd", "problem", "PasswordAuthentication no (now set by /etc/ssh/sshd_config.d/00-a.conf:2)"),
+    ("jitwg-hostd", "echo 'AcceptEnv LD_*' > /etc/ssh/sshd_config.d/a.conf", "rm /etc/ssh/sshd_config.d/a.conf", "sshd_environment", "warning", "no AcceptEnv LD_*"),
+    ("jitwg-hostd", "printf 'Match User alice\\nForceCommand /bin/true\\n' > /etc/ssh/sshd_config.d/zz.conf", "rm /etc/ssh/sshd_config.d/zz.conf",
+     "sshd_command", "warning", "no ForceCommand /bin/true"),
+    ("jitwg-hostd", "cp -p /etc/pam.d/sshd /root/pam && echo 'session required pam_env.so user_readenv=1' >> /etc/pam.d/sshd", "cp -p /root/pam /etc/pam.d/sshd",
+     "pam_environment", "warning", "jitwg-hostd setup --apply"),
     ("jitwg-hostd", "sed -i 's/^UnusedConn/#&/' /etc/ssh/sshd_config.d/00-jitwg.conf", "sed -i 's/^#UnusedConn/UnusedConn/' /etc/ssh/sshd_config.d/00-jitwg.conf",
      "sshd", "problem", "/etc/ssh/sshd_config.d/00-jitwg.conf: UnusedConnectionTimeout 15;"),
     ("jitwg-hostd", "echo 'Nonsense yes' > /etc/ssh/sshd_config.d/zz.conf", "rm /etc/ssh/sshd_config.d/zz.conf", "sshd", "problem", "sshd -t"),

@@ -278,6 +278,58 @@ def test_two_at_once_do_not_meet(host):
     assert runs(host, "--dry-run") == "Nothing to change.\n"
 
 
+def doctor(host, check):
+    """(level, text, remedy) of one check; the rest is of a host that has no more of jitwg than this test needs."""
+    found = json.loads(host.ours("jitwg-hostd", "doctor", "--json").stdout)
+    return [(f["level"], f["text"], f["remedy"]) for f in found if f["check"] == check]
+
+
+def test_doctor_follows_a_rescue_account_from_none_to_one_that_works(host):
+    def says(level, *words):
+        ((found, text, remedy),) = doctor(host, "rescue")
+        assert found == level and all(word in f"{text} {remedy}" for word in words), (found, text, remedy)
+
+    says("warning", "no account", "jitwg-hostd setup --apply --rescue NAME")
+    host.sh("echo 'except rescue' >> /etc/jitwg/managed")
+    assert doctor(host, "pam_account")[0][0] == "problem"
+    runs(host, "--apply")
+    assert doctor(host, "pam_account")[0][0] == doctor(host, "pam_session")[0][0] == doctor(host, "sshd")[0][0] == "ok"
+    says("warning", "it has no key", "/etc/ssh/jitwg-rescue_keys/rescue")
+    host.sh("cat /etc/ssh/ssh_host_ed25519_key.pub >> /etc/ssh/jitwg-rescue_keys/rescue")
+    says("ok", "comes in by its key")
+    for spoil, mend, level, word in (
+        ("chmod 666 /etc/ssh/jitwg-rescue_keys/rescue", "chmod 644 /etc/ssh/jitwg-rescue_keys/rescue", "problem", "chmod"),
+        ("usermod -s /usr/sbin/nologin rescue", "usermod -s /bin/bash rescue", "warning", "nologin"),
+        ("chage -E 1 rescue", "chage -E -1 rescue", "warning", "chage"),
+        ("printf 'Match User rescue\\nPasswordAuthentication yes\\n' > /etc/ssh/sshd_config.d/00-a.conf", "rm /etc/ssh/sshd_config.d/00-a.conf", "problem", "passwordauthentication"),
+        ("echo 'AllowUsers alice' > /etc/ssh/sshd_config.d/z.conf", "rm /etc/ssh/sshd_config.d/z.conf", "warning", "allowusers"),
+        ("sed -i s/quiet.user.in/quiet_user_in/ /etc/pam.d/sshd", "true", "warning", "setup --apply")):  # fmt: skip
+        host.sh(spoil)
+        says(level, word)
+        host.sh(mend)
+    runs(host, "--apply")
+    says("ok", "comes in")
+
+
+def test_doctor_says_when_a_name_jumps_that_nobody_excepts(host):
+    runs(host, "--apply", "--rescue", "rescue")
+    host.sh("sed -i /^except/d /etc/jitwg/managed")
+    ((level, _, remedy),) = doctor(host, "pam_account")
+    assert level == "problem" and remedy == "jitwg-hostd setup --apply"
+    runs(host, "--apply")
+    assert doctor(host, "pam_account")[0][0] == "ok" and "rescue" not in host.read(PAM)
+
+
+def test_doctor_looks_at_every_way_in_and_says_when_there_are_more(host):
+    runs(host, "--apply")
+    ((level, text, _),) = doctor(host, "sshd")
+    logins = int(text.split()[3])
+    assert level == "ok" and "managed logins" in text and logins >= 3  # root, rescue, alice, and who else is here
+    host.sh("for n in $(seq 300); do echo u$n:x:$((3000+n)):100::/:/bin/sh; done >> /etc/passwd")
+    ((level, text, _),) = doctor(host, "sshd")
+    assert level == "warning" and f"only 256 of {logins + 300}" in text
+
+
 def test_an_older_drop_in_of_ours_goes(host):
     old = subprocess.run(["git", "-C", pathlib.Path(__file__).parents[2], "show", "8b04a41:contrib/sshd/jitwg.conf"], capture_output=True, text=True)
     if old.returncode != 0:

@@ -166,7 +166,7 @@ BUDGETS = {
     "module and principals": (["pam_jitwg"], 700),
     "gateway and netfilter": (["broker/gateway", "broker/netfilter"], 3600),
     "the gateway's self-test": (["broker/gateway"], 800),
-    "doctors": (list(ALLOWED), 1650),
+    "doctors": (list(ALLOWED), 1800),
     "the product": (list(ALLOWED), 28000),
 }  # fmt: skip
 

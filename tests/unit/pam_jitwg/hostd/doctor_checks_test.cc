@@ -45,6 +45,8 @@ TEST(CheckSshd, EverySettingCounts) {
       {"authorizedprincipalsfile", "/etc/ssh/principals"},
       {"authorizedkeysfile", ".ssh/authorized_keys .ssh/authorized_keys2"},
       {"authorizedkeyscommand", "/bin/cat"},
+      {"authenticationmethods", "publickey,keyboard-interactive"},
+      {"permituserenvironment", "yes"},
       {"pubkeyauthentication", "no"},
       {"passwordauthentication", "yes"},
       {"kbdinteractiveauthentication", "yes"},
@@ -120,6 +122,26 @@ TEST(CheckPam, TheFileOfContribIsRightAndEveryChangeOfOrderIsNot) {
                             "@include common-session\n" + session)),
             no_session);
   EXPECT_EQ(levels(""), (std::vector<Level>{Level::problem, Level::problem}));
+}
+
+TEST(Connections, OneForEachMatchLineThatTellsThemApart) {
+  const std::string usual = "addr=127.0.0.1,host=localhost,laddr=127.0.0.1,lport=22,rdomain=";
+  EXPECT_EQ(connections({{"a", "PasswordAuthentication yes\nMatch User alice\nMatch all\n# Match Address 1.2.3.4\n"}}), std::vector{usual});
+  const auto all = connections({{"a", "match address 10.0.0.0/8,2001:db8::/32,!10.1.1.1 user bob\n"},
+                                {"b", "Match Host *.example LocalPort 2222\nMatch LocalAddress 10.60.0.*\nMatch Address\nMatch Address 10.0.0.0/8\n"}});
+  EXPECT_EQ(all, (std::vector<std::string>{usual, "addr=10.0.0.0,host=localhost,laddr=127.0.0.1,lport=22,rdomain=",
+                                           "addr=2001:db8::,host=localhost,laddr=127.0.0.1,lport=22,rdomain=",
+                                           "addr=127.0.0.1,host=1.example,laddr=127.0.0.1,lport=2222,rdomain=",
+                                           "addr=127.0.0.1,host=localhost,laddr=10.60.0.1,lport=22,rdomain="}));
+}
+
+TEST(CheckSshdLogin, WhatTheClientOrTheAdministratorPutsIn) {
+  EXPECT_TRUE(check_sshd_login("alice", parse_sshd_settings("acceptenv LANG\nacceptenv LC_*\nforcecommand none\n")).empty());
+  for (const char* line : {"acceptenv LANG\nacceptenv LD_*\n", "acceptenv *\n", "acceptenv JITWG_SESSION_ID\n", "forcecommand /bin/x y\n"}) {
+    const auto found = check_sshd_login("alice", parse_sshd_settings(line));
+    ASSERT_EQ(found.size(), 1u) << line;
+    EXPECT_EQ(found[0].level, Level::warning);
+  }
 }
 
 TEST(CheckJournald, TheLastFileDecides) {
