@@ -14,18 +14,13 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-class Socket {
- public:
-  Socket() : fd_(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)) {}
-  ~Socket() {
-    if (fd_ >= 0) ::close(fd_);
-  }
+struct Socket {
+  Socket() = default;
   Socket(const Socket&) = delete;
-  Socket& operator=(const Socket&) = delete;
-  int get() const { return fd_; }
-
- private:
-  int fd_;
+  ~Socket() {
+    if (fd >= 0) ::close(fd);
+  }
+  const int fd = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 };
 
 // What is left until `end`, for the next call that may wait; connect(2) waits by the sending one.
@@ -81,8 +76,8 @@ std::optional<Answer> ask(const Server& server, const Question& question,
   const auto packet = render(question);
   if (!packet) return give_up("the question does not fit a packet");
   const Socket socket;
-  if (socket.get() < 0) return give_up("no socket to be had");
-  const int fd = socket.get();
+  const int fd = socket.fd;
+  if (fd < 0) return give_up("no socket to be had");
   if (const char* reason = connect_to(fd, server, end)) return give_up(reason);
   if (in_time(fd, end, [&] { return ::send(fd, packet->data(), packet->size(), MSG_NOSIGNAL); }) <
       0)

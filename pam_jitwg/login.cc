@@ -1,17 +1,22 @@
 #include "pam_jitwg/login.h"
 
+#include <algorithm>
+
 #include "pam_jitwg/wire.h"
 
 namespace jitwg::pam {
 
 std::optional<Arguments> parse_arguments(int argc, const char* const* argv) {
+  constexpr std::string_view kModes[] = {"mode=login", "mode=sudo", "mode=job"};
   Arguments arguments;
   bool mode = false;
   for (int i = 0; i < argc; ++i) {
     const std::string_view word = argv[i];
+    const auto* const known = std::find(std::begin(kModes), std::end(kModes), word);
     bool& given = word == "debug" ? arguments.debug : mode;
-    if ((word != "debug" && word != "mode=login") || given) return std::nullopt;
+    if ((word != "debug" && known == std::end(kModes)) || given) return std::nullopt;
     given = true;
+    if (known != std::end(kModes)) arguments.mode = static_cast<Mode>(known - kModes);
   }
   if (!mode) return std::nullopt;
   return arguments;

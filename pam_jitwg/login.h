@@ -6,16 +6,18 @@
 #include <string>
 #include <string_view>
 
+#include "pam_jitwg/verdict.h"
+
 namespace jitwg::pam {
 
 inline constexpr size_t kAuthInfoBytes = 80 * 1024;  // SSH_AUTH_INFO_0 that we look at
 
 struct Arguments {
+  Mode mode = Mode::login;
   bool debug = false;
 };
-// `mode=login [debug]`, each once, in any order. An argument that were skipped would be a control
-// that does not exist. mode=sudo and mode=job belong to later work and are refused like any unknown
-// word.
+// `mode=login|sudo|job [debug]`, each once, in any order. An argument that were skipped would be a
+// control that does not exist.
 std::optional<Arguments> parse_arguments(int argc, const char* const* argv);
 
 // The base64 of the certificate in SSH_AUTH_INFO_0: exactly one line `publickey <certificate type>

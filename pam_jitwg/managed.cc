@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 
@@ -47,6 +48,30 @@ bool parse_uids(std::string_view list, ManagedRules& rules) {
   return true;
 }
 
+bool is_excepted(const ManagedRules& rules, std::string_view user) {
+  return std::find(rules.except.begin(), rules.except.end(), user) != rules.except.end();
+}
+
+bool is_in_range(const ManagedRules& rules, uid_t uid) {
+  return std::any_of(rules.uids.begin(), rules.uids.end(),
+                     [uid](const auto& r) { return uid >= r.first && uid <= r.second; });
+}
+
+struct Account {
+  std::string_view name;
+  std::optional<uid_t> uid;
+};
+
+// The next line of passwd(5), cut off; false at the end.
+bool next_account(std::string_view& passwd, Account& account) {
+  if (passwd.empty()) return false;
+  std::string_view line = next(passwd, '\n');
+  account.name = next(line, ':');
+  next(line, ':');
+  account.uid = parse_uid(next(line, ':'));
+  return true;
+}
+
 // No value if it may not be believed; empty if there is none.
 std::optional<std::string> read_believed(const std::string& path, uid_t owner) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -86,35 +111,59 @@ std::optional<ManagedRules> parse_managed(std::string_view text) {
 }
 
 std::optional<uid_t> find_uid(std::string_view passwd, std::string_view user) {
-  while (!passwd.empty()) {
-    std::string_view line = next(passwd, '\n');
-    if (next(line, ':') != user) continue;
-    next(line, ':');
-    return parse_uid(next(line, ':'));
-  }
+  for (Account a; next_account(passwd, a);)
+    if (a.name == user) return a.uid;
   return std::nullopt;
 }
 
-bool is_managed(const std::optional<ManagedRules>& rules, const std::optional<uid_t>& uid,
-                std::string_view user) {
-  if (!rules || !uid) return true;
-  for (const std::string& name : rules->except)
-    if (name == user) return false;
-  for (const auto& [first, last] : rules->uids)
-    if (*uid >= first && *uid <= last) return true;
-  return false;
+std::string find_name(std::string_view passwd, uid_t uid) {
+  for (Account a; next_account(passwd, a);)
+    if (a.uid == uid) return std::string(a.name);
+  return "uid " + std::to_string(uid);
 }
 
-bool is_managed(const ManagedFiles& files, std::string_view user, std::string* why) {
+bool Accounts::is_managed(std::string_view user) const {
+  const auto uid = find_uid(passwd, user);
+  return !rules || !uid || (!is_excepted(*rules, user) && is_in_range(*rules, *uid));
+}
+
+bool Accounts::is_managed(uid_t uid) const {
+  if (!rules || !is_in_range(*rules, uid)) return !rules;
+  size_t names = 0;
+  std::string_view rest = passwd;
+  for (Account a; next_account(rest, a); names += a.uid == uid)
+    if (a.uid == uid && !is_excepted(*rules, a.name)) return true;
+  return names == 0;
+}
+
+Accounts load_accounts(const ManagedFiles& files, std::string* why) {
   const auto text = read_believed(files.managed, files.owner);
-  const auto passwd = read_believed(files.passwd, files.owner);
-  const auto rules = text ? parse_managed(*text) : std::nullopt;
-  const auto uid = passwd ? find_uid(*passwd, user) : std::nullopt;
+  auto passwd = read_believed(files.passwd, files.owner).value_or("");
+  auto rules = text && !passwd.empty() ? parse_managed(*text) : std::nullopt;
   if (why != nullptr && !rules)
-    *why = files.managed + " is unreadable, writable by others or malformed: everybody is managed";
-  else if (why != nullptr && !uid)
-    *why = files.passwd + " does not name this user: managed";
-  return is_managed(rules, uid, user);
+    *why = (passwd.empty() ? files.passwd : files.managed) +
+           " is unreadable, writable by others or malformed: everybody is managed";
+  return {std::move(rules), std::move(passwd)};
+}
+
+std::optional<uid_t> read_loginuid(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return std::nullopt;
+  char text[16];
+  const ssize_t n = ::read(fd, text, sizeof text);
+  ::close(fd);
+  if (n <= 0 || n == sizeof text) return std::nullopt;
+  return parse_uid({text, static_cast<size_t>(n)});
+}
+
+bool is_system(std::optional<uid_t> uid, std::optional<uid_t> loginuid) {
+  return uid == uid_t{0} && (loginuid == kNoLogin || loginuid == uid_t{0});
+}
+
+bool needs_session(const Accounts& accounts, uid_t uid, std::optional<uid_t> loginuid) {
+  if (is_system(uid, loginuid)) return false;
+  if (!loginuid || (uid != 0 && accounts.is_managed(uid))) return true;
+  return *loginuid != kNoLogin && accounts.is_managed(*loginuid);
 }
 
 }  // namespace jitwg::pam

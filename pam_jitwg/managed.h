@@ -27,15 +27,39 @@ struct ManagedRules {
 std::optional<ManagedRules> parse_managed(std::string_view text);
 // The uid of `user` in the text of a passwd(5) file: its first line counts, as for getpwnam(3).
 std::optional<uid_t> find_uid(std::string_view passwd, std::string_view user);
-bool is_managed(const std::optional<ManagedRules>& rules, const std::optional<uid_t>& uid,
-                std::string_view user);
+// The first name of `uid`; "uid 2001" if there is none.
+std::string find_name(std::string_view passwd, uid_t uid);
 
 struct ManagedFiles {
   std::string managed;
   std::string passwd;
   uid_t owner = 0;  // the only uid whose file is believed
 };
-// Reads both files and decides. `why`, if given, says so when a file does not count.
-bool is_managed(const ManagedFiles& files, std::string_view user, std::string* why = nullptr);
+// What both files say. A file that does not count is no value, and is why everybody is managed.
+struct Accounts {
+  std::optional<ManagedRules> rules;
+  std::string passwd;  // empty too if it does not count: then it names nobody
+  bool is_managed(std::string_view user) const;
+  bool is_managed(uid_t uid) const;  // excepted only with all its names
+};
+// `why`, if given, says so when a file does not count.
+Accounts load_accounts(const ManagedFiles& files, std::string* why = nullptr);
+inline bool is_managed(const ManagedFiles& files, std::string_view user,
+                       std::string* why = nullptr) {
+  return load_accounts(files, why).is_managed(user);
+}
+
+// Who acts, by the kernel's word: the uid, and the loginuid that pam_loginuid(8) gave the login it
+// comes from and that children keep through sudo and su. kNoLogin: no login's; no value: it could
+// not be read.
+inline constexpr uid_t kNoLogin = static_cast<uid_t>(-1);
+std::optional<uid_t> read_loginuid(const std::string& path);
+// Root whom no person's login made: units and their scripts, and cron's own jobs, whose loginuid
+// Debian's stack sets to 0. It needs no session: there is nothing that root could not do without
+// asking.
+bool is_system(std::optional<uid_t> uid, std::optional<uid_t> loginuid);
+// Does who runs sudo or su need a session: uid or loginuid managed? Root is nobody: whose login it
+// was counts.
+bool needs_session(const Accounts& accounts, uid_t uid, std::optional<uid_t> loginuid);
 
 }  // namespace jitwg::pam

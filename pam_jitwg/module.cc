@@ -1,6 +1,6 @@
-// pam_jitwg.so: asks jitwg-hostd about managed people who log in through sshd. The phases and what
-// sshd does with them: PROTOCOL.md; what comes out: verdict.h. Linux-PAM's side: pam(3),
-// pam_sm_open_session(3).
+// pam_jitwg.so: asks jitwg-hostd about managed people who log in through sshd, act through sudo and
+// su, or have cron and at run something. The phases and what sshd does with them: PROTOCOL.md; what
+// comes out: verdict.h. Linux-PAM's side: pam(3), pam_sm_open_session(3).
 #define PAM_SM_AUTH
 #define PAM_SM_ACCOUNT
 #define PAM_SM_SESSION
@@ -21,13 +21,15 @@ namespace jitwg::pam {
 namespace {
 
 constexpr char kRefused[] =
-    "jitwg: this host cannot check your session right now; the login is refused.";
+    "jitwg: this host cannot check your session now. Try again in a minute, or tell its owner";
+constexpr char kNoCertificate[] =
+    "jitwg: this login did not use a jitwg certificate only. Log in with: jitwg ssh TARGET";
 
 struct Call {
   pam_handle_t* handle;
   Entry entry;
   bool silent;
-  bool debug = false;
+  Arguments arguments;
 };
 
 std::string item(pam_handle_t* handle, int type) {
@@ -44,7 +46,9 @@ std::string_view environment(pam_handle_t* handle, const char* name) {
 }
 
 void tell(const Call& call, bool is_error, const std::string& text) {
-  if (call.silent || text.empty()) return;
+  // sudo asks for silence (sudoers' pam_silent), but who is refused must read why.
+  const bool silent = call.silent && !(is_error && call.arguments.mode == Mode::sudo);
+  if (silent || text.empty()) return;
   if (is_error)
     pam_error(call.handle, "%s", text.c_str());
   else
@@ -69,17 +73,43 @@ bool mark_session(const Call& call, const Answer& answer) {
   return true;
 }
 
-Said ask_hostd(const Call& call, Phase phase, const std::string& user) {
-  const auto refuse = [&call, &user](Said said, const char* why) {
-    pam_syslog(call.handle, LOG_ERR, "login of \"%s\" refused: %s", user.c_str(), why);
-    tell(call, true, kRefused);
+// Name, and whether managed. sudo and su: who runs them, by the kernel, for PAM_USER and PAM_RUSER
+// are one or the other's choice. Everything else: whose login or job it is.
+std::pair<std::string, bool> person_of(const Call& call) {
+  std::string why;
+  const Accounts accounts = load_accounts(managed_files(), &why);
+  if (!why.empty()) pam_syslog(call.handle, LOG_WARNING, "%s", why.c_str());
+  const std::string user = item(call.handle, PAM_USER);
+  if (call.arguments.mode == Mode::login) return {user, accounts.is_managed(user)};
+  const auto loginuid = read_loginuid(loginuid_file());
+  if (call.arguments.mode == Mode::job) {
+    const bool system = is_system(find_uid(accounts.passwd, user), loginuid);
+    return {user, !system && accounts.is_managed(user)};
+  }
+  const uid_t uid = caller();
+  return {find_name(accounts.passwd, uid), needs_session(accounts, uid, loginuid)};
+}
+
+Phase phase_of(Mode mode, Entry entry) {
+  if (entry == Entry::close) return Phase::close;
+  if (entry == Entry::open) return mode == Mode::job ? Phase::job_open : Phase::open;
+  return mode == Mode::login ? Phase::account : mode == Mode::sudo ? Phase::sudo : Phase::job;
+}
+
+Said ask_hostd(const Call& call, const std::string& user) {
+  const Phase phase = phase_of(call.arguments.mode, call.entry);
+  const auto refuse = [&](Said said, const char* why, const char* text = kRefused) {
+    pam_syslog(call.handle, LOG_ERR, "%s of \"%s\" refused: %s", name(phase).data(), user.c_str(),
+               why);
+    tell(call, true, text);
     return said;
   };
-  Question question{phase, user, {}, {}};
+  Question question{phase, user, {}, {}, {}};
+  if (has_service(phase)) question.service = item(call.handle, PAM_SERVICE);
   if (phase == Phase::open) {
     const auto certificate = certificate_of(environment(call.handle, "SSH_AUTH_INFO_0"));
     if (!certificate)
-      return refuse(Said::bad_input, "this login used no certificate, or more than one method");
+      return refuse(Said::bad_input, "no certificate, or more than one method", kNoCertificate);
     question.certificate = *certificate;
     question.client = first_word(environment(call.handle, "SSH_CONNECTION"));
     if (question.client.empty())
@@ -88,16 +118,17 @@ Said ask_hostd(const Call& call, Phase phase, const std::string& user) {
   std::string why;
   const auto answer = ask(hostd(), question, kDeadline, why);
   if (!answer) return refuse(Said::nothing, why.c_str());
-  if (call.debug)
+  if (call.arguments.debug)
     pam_syslog(call.handle, LOG_DEBUG, "%s of \"%s\": %s", name(phase).data(), user.c_str(),
                answer->code.c_str());
   if (!answer->allow) {
-    pam_syslog(call.handle, LOG_NOTICE, "login of \"%s\" refused: %s: %s session=%s", user.c_str(),
-               answer->code.c_str(), answer->text.c_str(), answer->session.c_str());
+    pam_syslog(call.handle, LOG_NOTICE, "%s of \"%s\" refused: %s: %s session=%s",
+               name(phase).data(), user.c_str(), answer->code.c_str(), answer->text.c_str(),
+               answer->session.c_str());
     tell(call, true, answer->text);
     return Said::deny;
   }
-  if (phase == Phase::open && !mark_session(call, *answer))
+  if (call.entry == Entry::open && !mark_session(call, *answer))
     return refuse(Said::bad_input, "the session has ended, or memory has");
   return Said::allow;
 }
@@ -106,32 +137,25 @@ int decide(Call& call, int argc, const char** argv) {
   const auto arguments = parse_arguments(argc, argv);
   if (!arguments) {
     pam_syslog(call.handle, LOG_ERR,
-               "arguments are mode=login [debug], each once: all logins are refused");
+               "arguments are mode=login, sudo or job, and debug, each once: all are refused");
     tell(call, true, kRefused);
-    return verdict(call.entry, Managed::yes, Said::misconfigured);
+    return verdict(Mode::login, call.entry, Managed::yes, Said::misconfigured);
   }
-  call.debug = arguments->debug;
-  const std::string user = item(call.handle, PAM_USER);
-  std::string why;
-  const Managed managed = is_managed(managed_files(), user, &why) ? Managed::yes : Managed::no;
-  if (!why.empty()) pam_syslog(call.handle, LOG_WARNING, "%s", why.c_str());
-  Said said = Said::not_asked;
-  if (managed == Managed::yes) {
-    if (call.entry == Entry::account) said = ask_hostd(call, Phase::account, user);
-    if (call.entry == Entry::open) said = ask_hostd(call, Phase::open, user);
-    if (call.entry == Entry::close) said = ask_hostd(call, Phase::close, user);
-  }
-  return verdict(call.entry, managed, said);
+  call.arguments = *arguments;
+  const auto [user, is_managed] = person_of(call);
+  const bool asking = is_managed && asks(arguments->mode, call.entry);
+  const Said said = asking ? ask_hostd(call, user) : Said::not_asked;
+  return verdict(arguments->mode, call.entry, is_managed ? Managed::yes : Managed::no, said);
 }
 
 // The barrier: what leaves here with an exception would end sshd's monitor, and a newer sshd then
 // penalises the address of whoever logged in.
 int guarded(Entry entry, pam_handle_t* handle, int flags, int argc, const char** argv) noexcept {
   try {
-    Call call{handle, entry, (flags & PAM_SILENT) != 0};
+    Call call{handle, entry, (flags & PAM_SILENT) != 0, {}};
     return decide(call, argc, argv);
   } catch (...) {
-    return verdict(entry, Managed::yes, Said::nothing);
+    return verdict(Mode::login, entry, Managed::yes, Said::nothing);
   }
 }
 

@@ -20,9 +20,13 @@ inline std::string place(const char* name) {
 }
 inline Server hostd() { return {place("hostd.sock"), geteuid()}; }
 inline ManagedFiles managed_files() { return {place("managed"), place("passwd"), geteuid()}; }
+inline std::string loginuid_file() { return place("loginuid"); }
+inline uid_t caller() { return read_loginuid(place("caller")).value_or(getuid()); }
 #else
 inline Server hostd() { return {"/run/jitwg/hostd.sock", 0}; }
 inline ManagedFiles managed_files() { return {"/etc/jitwg/managed", "/etc/passwd", 0}; }
+inline std::string loginuid_file() { return "/proc/self/loginuid"; }
+inline uid_t caller() { return getuid(); }
 #endif
 
 }  // namespace jitwg::pam

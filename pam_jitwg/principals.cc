@@ -35,7 +35,7 @@ int run(int argc, char** argv) {
     return 2;
   }
   openlog("jitwg-principals", LOG_PID, LOG_AUTHPRIV);
-  const Question question{Phase::principals, argv[1], argv[2], {}};
+  const Question question{Phase::principals, argv[1], argv[2], {}, {}};
   if (!render(question)) return refuse("?", "user or certificate is not as sshd gives them");
   std::string why;
   const auto answer = ask(hostd(), question, kDeadline, why);

@@ -1,12 +1,23 @@
-// What PAM is told, as one pure table: phase × managed × what hostd said. Every path of the module
-// ends here, so that "some error path returned PAM_IGNORE" cannot happen (CVE-2025-23013 was one).
-// Codes: pam(3).
+// What PAM is told, as one pure table: mode × phase × managed × what hostd said. Every path of the
+// module ends here, so that "some error path returned PAM_IGNORE" cannot happen (CVE-2025-23013 was
+// one). Codes: pam(3).
 //
 // PAM_IGNORE means "jitwg has no say": only for the unmanaged, and for phases that decide nothing.
 // A denial is always PAM_PERM_DENIED: sudo takes PAM_SESSION_ERR from open_session for success.
+//
+//                  mode=login               mode=job               mode=sudo
+//   authenticate   a password: never        (neither calls it)     others' matter: no say
+//   account        decides                  decides                decides, and nothing else does:
+//                                                                  sudo asks it for -v and -l too
+//   open           decides, and binds       decides, and binds     no say: what runs is bound
+//   already close          its end is noted         its end is noted       no say setcred,       no
+//   say: they grant no login, and sshd ignores what setcred returns chauthtok
 #pragma once
 
 namespace jitwg::pam {
+
+// What the PAM line says that the service is.
+enum class Mode { login, sudo, job };
 
 // The entry points of a service module, pam_sm_authenticate(3) and its siblings.
 enum class Entry { authenticate, setcred, account, open, close, chauthtok };
@@ -22,6 +33,8 @@ enum class Said {
   misconfigured,  // module arguments that are unknown, repeated, missing or not built
 };
 
-int verdict(Entry entry, Managed managed, Said said) noexcept;
+// Does this entry of a managed person's ask hostd at all?
+bool asks(Mode mode, Entry entry) noexcept;
+int verdict(Mode mode, Entry entry, Managed managed, Said said) noexcept;
 
 }  // namespace jitwg::pam

@@ -6,6 +6,7 @@ namespace jitwg::pam {
 namespace {
 
 constexpr std::string_view kFirstLine = "jitwg1\n";
+constexpr size_t kWordBytes = 64;  // an address, a service
 
 // One line, printable: neither newlines nor terminal controls travel. Bytes above 0x7f may (UTF-8
 // names).
@@ -15,19 +16,29 @@ bool is_clean(std::string_view value) {
   return true;
 }
 
+bool is_value(std::string_view value, bool wanted, size_t most) {
+  return value.empty() != wanted && value.size() <= most && is_clean(value);
+}
+
 }  // namespace
 
 bool is_session_id(std::string_view text) {
   return text.size() == 36 && text.find_first_not_of("0123456789abcdef-") == text.npos;
 }
 
+std::vector<Field> fields_of(Question& q, std::string& phase) {
+  std::vector<Field> fields = {{"phase", &phase}, {"user", &q.user}};
+  if (has_certificate(q.phase)) fields.push_back({"certificate", &q.certificate});
+  if (q.phase == Phase::open) fields.push_back({"client", &q.client});
+  if (has_service(q.phase)) fields.push_back({"service", &q.service});
+  return fields;
+}
+
 bool is_possible(const Question& q) {
-  const bool wants_certificate = q.phase == Phase::principals || q.phase == Phase::open;
-  if (q.user.empty() || q.user.size() > kUserBytes || !is_clean(q.user)) return false;
-  if (q.certificate.empty() == wants_certificate || q.certificate.size() > kCertificateBytes)
-    return false;
-  if (q.client.empty() == (q.phase == Phase::open) || q.client.size() > 64) return false;
-  return is_clean(q.certificate) && is_clean(q.client);
+  return is_value(q.user, true, kUserBytes) &&
+         is_value(q.certificate, has_certificate(q.phase), kCertificateBytes) &&
+         is_value(q.client, q.phase == Phase::open, kWordBytes) &&
+         is_value(q.service, has_service(q.phase), kWordBytes);
 }
 
 bool is_possible(const Answer& a) {
@@ -36,13 +47,13 @@ bool is_possible(const Answer& a) {
   return !a.allow || (!a.session.empty() && a.not_after > 0);
 }
 
-std::string render_lines(std::initializer_list<Field> fields) {
+std::string render_lines(const std::vector<Field>& fields) {
   std::string packet(kFirstLine);
   for (const Field& f : fields) packet.append(f.key).append("=").append(*f.value).append("\n");
   return packet;
 }
 
-bool parse_lines(std::string_view packet, std::initializer_list<Field> fields) {
+bool parse_lines(std::string_view packet, const std::vector<Field>& fields) {
   if (packet.size() > kPacketBytes || !packet.ends_with('\n') || !packet.starts_with(kFirstLine))
     return false;
   packet.remove_prefix(kFirstLine.size());
@@ -52,7 +63,7 @@ bool parse_lines(std::string_view packet, std::initializer_list<Field> fields) {
     packet.remove_prefix(line.size() + 1);
     const size_t equals = line.find('=');
     unsigned bit = 1;
-    const Field* field = fields.begin();
+    auto field = fields.begin();
     for (; field != fields.end() && field->key != line.substr(0, equals); ++field) bit <<= 1;
     if (equals == line.npos || field == fields.end() || (seen & bit) != 0) return false;
     seen |= bit;
@@ -65,14 +76,7 @@ std::optional<std::string> render(const Question& question) {
   if (!is_possible(question)) return std::nullopt;
   Question q = question;
   std::string phase(name(q.phase));
-  if (q.phase == Phase::open)
-    return render_lines({{"phase", &phase},
-                         {"user", &q.user},
-                         {"certificate", &q.certificate},
-                         {"client", &q.client}});
-  if (q.phase == Phase::principals)
-    return render_lines({{"phase", &phase}, {"user", &q.user}, {"certificate", &q.certificate}});
-  return render_lines({{"phase", &phase}, {"user", &q.user}});
+  return render_lines(fields_of(q, phase));
 }
 
 std::optional<Answer> parse_answer(std::string_view packet) {

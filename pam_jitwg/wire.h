@@ -7,10 +7,10 @@
 #pragma once
 
 #include <cstdint>
-#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace jitwg::pam {
 
@@ -18,15 +18,19 @@ inline constexpr size_t kPacketBytes = 96 * 1024;  // a certificate at its large
 inline constexpr size_t kCertificateBytes = 64 * 1024;  // of base64; ours take about 700
 inline constexpr size_t kUserBytes = 256;               // LOGIN_NAME_MAX
 
-enum class Phase { principals, account, open, close };
-inline constexpr std::string_view kPhaseNames[] = {"principals", "account", "open", "close"};
+enum class Phase { principals, account, open, close, sudo, job, job_open };
+inline constexpr std::string_view kPhaseNames[] = {"principals", "account", "open",    "close",
+                                                   "sudo",       "job",     "job_open"};
+constexpr bool has_service(Phase phase) { return phase >= Phase::sudo; }
+constexpr bool has_certificate(Phase p) { return p == Phase::principals || p == Phase::open; }
 constexpr std::string_view name(Phase phase) { return kPhaseNames[static_cast<size_t>(phase)]; }
 
 struct Question {
   Phase phase = Phase::account;
   std::string user;
-  std::string certificate;  // base64; principals and open
-  std::string client;       // IP address; open
+  std::string certificate;   // base64; principals and open
+  std::string client;        // IP address; open
+  std::string service = {};  // PAM's name of what asks (cron, sudo); sudo, job and job_open
   bool operator==(const Question&) const = default;
 };
 
@@ -51,9 +55,11 @@ struct Field {
   std::string_view key;
   std::string* value;
 };
-std::string render_lines(std::initializer_list<Field> fields);
+// What a question of this phase holds; `phase` is for the word itself.
+std::vector<Field> fields_of(Question& question, std::string& phase);
+std::string render_lines(const std::vector<Field>& fields);
 // The first line, then each of `fields` exactly once, in any order, and nothing else.
-bool parse_lines(std::string_view packet, std::initializer_list<Field> fields);
+bool parse_lines(std::string_view packet, const std::vector<Field>& fields);
 
 // 36 characters of a UUID's alphabet, so that printing it can say nothing else. Which session,
 // hostd has judged.

@@ -163,6 +163,19 @@ void Cgroups::remove(const SessionId& session, pid_t login) const {
 
 void Cgroups::remove(const SessionId& session) const { remove_below(directory(session), kDepth); }
 
+std::optional<SessionId> Cgroups::session_of(pid_t pid) const {
+  constexpr std::string_view kBase = "/jitwg/";
+  const auto text = read_file("/proc/" + std::to_string(pid) + "/cgroup", 64 * 1024);
+  if (!text) return std::nullopt;
+  // The path is a hint only: whoever was delegated a cgroup names those below it as they like.
+  for (size_t at = text->find(kBase); at != text->npos; at = text->find(kBase, at + 1)) {
+    const auto session = SessionId::parse(text->substr(at + kBase.size(), 36));
+    const auto there = session ? processes(*session) : std::vector<pid_t>();
+    if (there && std::find(there->begin(), there->end(), pid) != there->end()) return *session;
+  }
+  return std::nullopt;
+}
+
 std::string Cgroups::scope_of(pid_t pid) const {
   const auto text = read_file("/proc/" + std::to_string(pid) + "/cgroup", 64 * 1024);
   return text ? parse_scope_path(*text) : std::string();

@@ -9,6 +9,7 @@
 
 #include <sys/types.h>
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -41,6 +42,8 @@ class Cgroups {
   void remove(const SessionId& session, pid_t login) const;
   void remove(const SessionId& session) const;
 
+  // The session in whose directory the kernel lists the process.
+  std::optional<SessionId> session_of(pid_t pid) const;
   // The scope a process is in: "" unless logind made it.
   std::string scope_of(pid_t pid) const;
 

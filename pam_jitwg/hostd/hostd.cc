@@ -26,12 +26,6 @@ constexpr auto kLookAgain = std::chrono::milliseconds(20);
 
 }  // namespace
 
-struct Hostd::Asking {
-  Process monitor;  // the sshd process whose login this is about
-  Asker asker;
-  bool monitor_is_sshd = false;
-};
-
 Hostd::Hostd(asio::io_context& io, Settings settings, Logins logins, EventSink& events,
              const Clock& clock)
     : io_(io),
@@ -80,23 +74,10 @@ void Hostd::emit(EventName event, const About& about, std::optional<Code> code,
 
 // ---- questions ----
 
-Result<Hostd::Asking> Hostd::look_at(Phase phase, const Peer& peer, int socket) const {
-  const Fd pidfd = peer_pidfd(socket);
-  JITWG_ASSIGN(const ProcessStat stat, observe_process(peer.pid));
-  Asking asking{stat.process, {peer.uid == 0, false}, false};
-  const auto parent = observe_process(stat.parent);
-  if (phase == Phase::principals && parent) asking.monitor = parent->process;
-  asking.monitor_is_sshd = is_root_sshd(asking.monitor.pid);
-  asking.asker.parent_is_monitor =
-      parent && asking.monitor == parent->process && asking.monitor_is_sshd;
-  // What was read is the asker's only if it lives still: its pid might have been taken by another
-  // since connect.
-  if (pidfd.valid() && has_exited(pidfd)) return fail(Code::not_live, "the asking process is gone");
-  return asking;
-}
-
 Answer Hostd::answer(const Question& question, const Peer& peer, int socket) {
-  const auto asking = look_at(question.phase, peer, socket);
+  auto asking = observe_asking(question.phase, peer, socket);
+  if (asking && question.phase == Phase::sudo)
+    asking->asker.session = session_of(peer.pid, cgroups_, logins_);
   if (!asking)
     return {false, std::string(name(asking.error().code)), "", 0,
             "jitwg: " + asking.error().message};
@@ -109,9 +90,10 @@ Answer Hostd::decide(const Question& question, const Asking& asking) {
                         logins_.persons()};
   std::optional<Remembered> remembered;
   if (memory != memories_.end()) remembered = memory->second.remembered;
+  const pam::Accounts accounts = pam::load_accounts(settings_.managed);
   const Judgement judged =
-      judge(question, {grants_, settings_.ca, asking.asker, remembered, replica, clock_.now(),
-                       pam::is_managed(settings_.managed, question.user)});
+      judge(question, {grants_, accounts, settings_.ca, asking.asker, remembered, replica,
+                       clock_.now(), logins_.sessions_of(question.user)});
   if (judged.refusal)
     return refuse(question, asking, judged.answer, *judged.refusal, judged.session,
                   judged.answer.text);
@@ -121,7 +103,13 @@ Answer Hostd::decide(const Question& question, const Asking& asking) {
     emit(EventName::login_allowed, about, std::nullopt, question.user + " may log in");
     move_early(*judged.session, asking.monitor);
   }
-  if (question.phase == Phase::open) {
+  if (question.phase == Phase::job)
+    emit(EventName::login_allowed, about, std::nullopt,
+         question.service + " may run a job of " + question.user);
+  if (question.phase == Phase::sudo)
+    emit(EventName::sudo_checked, about, std::nullopt,
+         question.user + " may use " + question.service);
+  if (question.phase == Phase::open || question.phase == Phase::job_open) {
     if (const auto bound = bind(question, *judged.grant, asking.monitor); !bound) {
       const Answer no{
           false, std::string(name(bound.error().code)), judged.session->str(), 0,
@@ -149,7 +137,8 @@ Answer Hostd::refuse(const Question& question, const Asking& asking, Answer answ
     about.person = grant->person;
     about.target = grant->target;
   }
-  emit(EventName::login_denied, about, code, what);
+  emit(question.phase == Phase::sudo ? EventName::sudo_checked : EventName::login_denied, about,
+       code, what);
   // Refused in open_session, the person reads why, but the connection would stay.
   if (question.phase == Phase::open && asking.monitor_is_sshd) end_soon(asking.monitor);
   return answer;
@@ -191,8 +180,17 @@ void Hostd::move_early(const SessionId& session, const Process& monitor) {
 Result<void> Hostd::bind(const Question& question, const Grant& grant, const Process& monitor) {
   // Taken first: from here on it is this process or nothing, whoever gets its pid later.
   JITWG_ASSIGN(const Fd pidfd, open_pidfd(monitor));
-  const Login login{grant.session, grant.person, question.user,   grant.target, question.client,
-                    monitor,       clock_.now(), grant.not_after, {},           true,
+  const bool job = question.phase == Phase::job_open;
+  const Login login{grant.session,
+                    grant.person,
+                    question.user,
+                    grant.target,
+                    job ? question.service : question.client,
+                    monitor,
+                    clock_.now(),
+                    grant.not_after,
+                    {},
+                    true,
                     audit_session_of(monitor.pid)};
   JITWG_TRY(cgroups_.attach(grant.session, monitor.pid));
   if (has_exited(pidfd)) return fail(Code::not_live, "the login is gone already");
@@ -200,8 +198,9 @@ Result<void> Hostd::bind(const Question& question, const Grant& grant, const Pro
   memories_.erase(monitor);
   watch(login);
   emit(EventName::login_opened, {grant.session, grant.person, grant.target}, std::nullopt,
-       question.user + " logged in from " + question.client + ", process " +
-           std::to_string(monitor.pid));
+       (job ? question.service + " runs a job of " + question.user
+            : question.user + " logged in from " + question.client) +
+           ", process " + std::to_string(monitor.pid));
   return {};
 }
 

@@ -16,6 +16,7 @@
 #include "broker/audit/event.h"
 #include "broker/node/agent.h"
 #include "broker/os/service.h"
+#include "pam_jitwg/hostd/asking.h"
 #include "pam_jitwg/hostd/ending.h"
 #include "pam_jitwg/hostd/judge.h"
 #include "pam_jitwg/managed.h"
@@ -60,8 +61,6 @@ class Hostd final : public node::Enforcer {
     Remembered remembered;
     WallTime at;
   };
-  struct Asking;  // who asks, as the kernel sees it
-  Result<Asking> look_at(Phase phase, const Peer& peer, int socket) const;
   Answer decide(const Question& question, const Asking& asking);
   void move_early(const SessionId& session, const Process& monitor);
   Result<void> bind(const Question& question, const Grant& grant, const Process& monitor);

@@ -56,8 +56,7 @@ Error not_open(const SessionId& session, const Facts& facts) {
   return {Code::not_live, id + " is not live on this host", "See: jitwg show " + session.str()};
 }
 
-// What principals, account and open all check of a grant.
-Result<void> check_grant(const Grant& grant, const std::string& user, const Facts& facts) {
+Result<void> check_times(const Grant& grant, const Facts& facts) {
   const std::string id = "session " + grant.session.str();
   if (facts.now >= grant.not_after)
     return fail(Code::session_ended, id + ": ended (expired)", ask_again(grant.target));
@@ -66,12 +65,23 @@ Result<void> check_grant(const Grant& grant, const std::string& user, const Fact
                 id + " starts " + render_time(grant.not_before) + ", and this host's clock says " +
                     render_time(facts.now),
                 "One of the clocks is wrong");
-  if (grant.login != user)
-    return fail(Code::wrong_user, id + " is for the login \"" + grant.login.value_or("") +
-                                      "\", not \"" + user + "\"");
-  if (!facts.is_managed)
+  return {};
+}
+
+Result<void> check_user(const Grant& grant, const std::string& user) {
+  if (grant.login == user) return {};
+  return fail(Code::wrong_user, "session " + grant.session.str() + " is for the login \"" +
+                                    grant.login.value_or("") + "\", not \"" + user + "\"");
+}
+
+// What every phase but sudo checks of a grant.
+Result<void> check_grant(const Grant& grant, const std::string& user, const Facts& facts) {
+  JITWG_TRY(check_times(grant, facts));
+  JITWG_TRY(check_user(grant, user));
+  // Of anybody else the module would bind no login, and no session's end would end it.
+  if (!facts.accounts.is_managed(user))
     return fail(Code::wrong_user,
-                id + " is for the login \"" + user +
+                "session " + grant.session.str() + " is for the login \"" + user +
                     "\", which is not managed on this host: its end could not be enforced",
                 "Its uid belongs into /etc/jitwg/managed");
   return fresh_enough(facts.replica, grant.person);
@@ -114,6 +124,8 @@ Result<const Grant*> judge_account(const Question& question, const Facts& facts,
                                    Judgement& judgement) {
   if (!facts.asker.is_root)
     return fail(Code::not_permitted, "only root's processes may ask about accounts");
+  if (!facts.remembered && facts.asker.is_older)
+    return fail(Code::not_live, "jitwg-hostd was restarted during this login", "Log in again");
   if (!facts.remembered)
     return fail(Code::not_live, "this login did not use a jitwg certificate",
                 "Log in with: jitwg ssh TARGET");
@@ -141,11 +153,52 @@ Result<const Grant*> judge_open(const Question& question, const Facts& facts,
         "session " + checked.grant->session.str() + " may not be used from " + question.client,
         "Connect through the session's tunnel: jitwg ssh TARGET");
   // A second opinion that must not differ: the same certificate all through one login.
-  if (!facts.remembered)
-    return fail(Code::not_live, "jitwg-hostd was restarted during this login", "Log in again");
-  if (*facts.remembered != Remembered{checked.grant->session, checked.sha256, question.user})
+  if (facts.remembered &&
+      *facts.remembered != Remembered{checked.grant->session, checked.sha256, question.user})
     return fail(Code::wrong_user, "this login came with two different certificates");
   return checked.grant;
+}
+
+Result<const Grant*> judge_sudo(const Question& question, const Facts& facts,
+                                Judgement& judgement) {
+  const Asker& asker = facts.asker;
+  if (!asker.is_root || !asker.loginuid)
+    return fail(Code::not_permitted, "only root's processes may ask for sudo and su");
+  if (!asker.session)
+    return fail(Code::not_live, question.service + " was not started in the login of a session",
+                "Log in with: jitwg ssh TARGET");
+  judgement.session = asker.session;
+  const Grant* grant = facts.grants.by_session(*asker.session);
+  if (grant == nullptr) return tl::unexpected<Error>(not_open(*asker.session, facts));
+  JITWG_TRY(check_times(*grant, facts));
+  JITWG_TRY(check_user(*grant, *asker.loginuid == pam::kNoLogin
+                                   ? question.user
+                                   : pam::find_name(facts.accounts.passwd, *asker.loginuid)));
+  JITWG_TRY(fresh_enough(facts.replica, grant->person));
+  return grant;
+}
+
+Result<const Grant*> judge_job(const Question& question, const Facts& facts, Judgement& judgement) {
+  if (!facts.asker.is_root)
+    return fail(Code::not_permitted, "only root's processes may ask about jobs");
+  const Grant* first = nullptr;
+  std::optional<Error> why;
+  for (const SessionId& session : facts.bound) {
+    const Grant* grant = facts.grants.by_session(session);
+    const auto live = grant == nullptr ? tl::unexpected<Error>(not_open(session, facts))
+                                       : check_grant(*grant, question.user, facts);
+    if (!live) {
+      why = live.error();
+      judgement.session = session;
+    } else if (first == nullptr || grant->not_after < first->not_after) {
+      first = grant;
+    }
+  }
+  if (first != nullptr) return first;
+  if (why) return tl::unexpected<Error>(*why);
+  return fail(Code::not_live,
+              "jobs of \"" + question.user + "\" run only while a session's login of theirs does",
+              "Log in with: jitwg ssh TARGET");
 }
 
 }  // namespace
@@ -165,6 +218,11 @@ Judgement judge(const Question& question, const Facts& facts) {
         return judge_account(question, facts, judgement);
       case Phase::open:
         return judge_open(question, facts, judgement);
+      case Phase::sudo:
+        return judge_sudo(question, facts, judgement);
+      case Phase::job:
+      case Phase::job_open:
+        return judge_job(question, facts, judgement);
       case Phase::close:
         break;
     }

@@ -4,23 +4,32 @@
 //
 // principals, account and open each compare user, liveness and times anew, since a session may end
 // in between. Only open is authoritative: it has the certificate from sshd itself (SSH_AUTH_INFO_0)
-// and the client's address.
+// and the client's address, so it stands on its own when hostd was started anew in between.
+//
+// sudo needs the live session that the asker itself runs in, of the login that its loginuid names.
+// job and job_open take, of the sessions in which that user is logged in here, the live one that
+// ends first.
 #pragma once
 
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "pam_jitwg/hostd/grants.h"
 #include "pam_jitwg/hostd/wire.h"
+#include "pam_jitwg/managed.h"
 #include "ssh-ca/format/ca_keys.h"
 
 namespace jitwg::hostd {
 
 // The kernel's word on who asks, never the packet's.
 struct Asker {
-  bool is_root = false;            // the asking process' uid
-  bool parent_is_monitor = false;  // its parent is a root-owned sshd process
+  bool is_root = false;              // the asking process' uid
+  bool parent_is_monitor = false;    // its parent is a root-owned sshd process
+  bool is_older = false;             // than this hostd: what was remembered of it is gone
+  std::optional<uid_t> loginuid;     // pam::kNoLogin: none; no value: could not be read
+  std::optional<SessionId> session;  // whose cgroup or login scope it is in; sudo
 };
 
 // What the principals command's question left behind for a monitor.
@@ -41,14 +50,13 @@ struct Replica {
 
 struct Facts {
   const Grants& grants;
+  const pam::Accounts& accounts;
   const ssh::CaKeys& ca;
   Asker asker;
   std::optional<Remembered> remembered;
   const Replica& replica;
   WallTime now;
-  // Does the module ask about the question's user? Of anybody else it would bind no login, and no
-  // session's end would end it.
-  bool is_managed = false;
+  std::vector<SessionId> bound;  // sessions in which the question's user is logged in here; job
 };
 
 struct Judgement {

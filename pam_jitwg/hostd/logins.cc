@@ -109,6 +109,14 @@ std::vector<Login> Logins::of(const SessionId& session) const {
   return found;
 }
 
+std::vector<SessionId> Logins::sessions_of(const std::string& user) const {
+  std::vector<SessionId> found;
+  for (const auto& [key, login] : logins_)
+    if (login.login == user && (found.empty() || found.back() != key.first))
+      found.push_back(key.first);
+  return found;
+}
+
 std::set<std::string> Logins::persons() const {
   std::set<std::string> found;
   for (const auto& [key, login] : logins_)

@@ -23,7 +23,7 @@ struct Login {
   std::string person;
   std::string login;  // unix user
   std::string target;
-  std::string client;  // inner address it came from
+  std::string client;  // inner address it came from; of a job, the service that runs it
   Process monitor;     // sshd's process for this connection
   WallTime since;
   WallTime not_after;
@@ -53,6 +53,7 @@ class Logins {
   const Login* find_by_audit_session(uint32_t audit_session) const;
   std::vector<Login> of(const SessionId& session) const;
   std::set<std::string> persons() const;  // with a login that is open
+  std::vector<SessionId> sessions_of(const std::string& user) const;  // each once
 
  private:
   explicit Logins(std::string directory) : directory_(std::move(directory)) {}

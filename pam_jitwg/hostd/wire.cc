@@ -7,21 +7,12 @@ namespace jitwg::hostd {
 std::optional<Question> parse_question(std::string_view packet) {
   // The phase says which keys belong. A value holds no newline, so this finds the line itself; that
   // it stands there once is for parse_lines to see.
-  for (const Phase phase : {Phase::principals, Phase::account, Phase::open, Phase::close}) {
-    if (packet.find("\nphase=" + std::string(name(phase)) + "\n") == packet.npos) continue;
+  for (size_t i = 0; i < std::size(pam::kPhaseNames); ++i) {
+    if (packet.find("\nphase=" + std::string(pam::kPhaseNames[i]) + "\n") == packet.npos) continue;
     Question q;
-    q.phase = phase;
+    q.phase = static_cast<Phase>(i);
     std::string word;
-    const bool read =
-        phase == Phase::open ? pam::parse_lines(packet, {{"phase", &word},
-                                                         {"user", &q.user},
-                                                         {"certificate", &q.certificate},
-                                                         {"client", &q.client}})
-        : phase == Phase::principals
-            ? pam::parse_lines(
-                  packet, {{"phase", &word}, {"user", &q.user}, {"certificate", &q.certificate}})
-            : pam::parse_lines(packet, {{"phase", &word}, {"user", &q.user}});
-    if (!read || !is_possible(q)) return std::nullopt;
+    if (!pam::parse_lines(packet, pam::fields_of(q, word)) || !is_possible(q)) return std::nullopt;
     return q;
   }
   return std::nullopt;

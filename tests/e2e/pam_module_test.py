@@ -206,7 +206,7 @@ def test_open_without_exactly_one_certificate_refuses_unasked(places, auth_info)
     env = [("SSH_CONNECTION", CONNECTION)]
     if auth_info is not None:
         env.append(("SSH_AUTH_INFO_0", auth_info))
-    refused(places.pam("open_session", env=env), CHECKS)
+    refused(places.pam("open_session", env=env), "did not use a jitwg certificate only. Log in with: jitwg ssh TARGET")
     assert places.hostd.questions == []
 
 
@@ -244,7 +244,7 @@ def test_managed_or_unknown_is_asked_about(places, user):
     assert len(places.hostd.questions) == 1
 
 
-@pytest.mark.parametrize("arguments", ["", "mode=sudo", "mode=job", "mode=login mode=login", "mode=login debug debug",
+@pytest.mark.parametrize("arguments", ["", "mode=su", "mode=", "mode=login mode=sudo", "mode=job mode=job", "mode=login mode=login", "mode=login debug debug",
                                        "mode=login socket=/tmp/x", "debug", "MODE=login"])
 @pytest.mark.parametrize("operation", ["authenticate", "acct_mgmt", "open_session"])
 @pytest.mark.parametrize("user", ["alice", "backup"])

@@ -274,6 +274,8 @@ def pam_packet(work):
     put("pam_packet", "good-principals", f"jitwg1\nphase=principals\nuser=alice\ncertificate={certificate}\n")
     put("pam_packet", "good-account", "jitwg1\nphase=account\nuser=alice\n")
     put("pam_packet", "good-open", f"jitwg1\nphase=open\nclient=10.90.0.7\ncertificate={certificate}\nuser=alice\n")
+    for phase, service in (("sudo", "sudo-i"), ("job", "cron"), ("job_open", "atd")):
+        put("pam_packet", f"good-{phase}", f"jitwg1\nphase={phase}\nuser=alice\nservice={service}\n")
     yes = f"jitwg1\nverdict=allow\ncode=ok\nsession={SESSION}\nnot_after=1795700000\ntext=\n"
     put("pam_packet", "good-allow", yes)
     put("pam_packet", "good-deny", "jitwg1\nverdict=deny\ncode=stale_replica\nsession=\nnot_after=0\ntext=jitwg: lost contact\n")
@@ -284,6 +286,8 @@ def pam_packet(work):
         "spaced-end": yes.replace("=17", "= 17"), "maybe": yes.replace("allow", "maybe"),
         "question-of-no-phase": "jitwg1\nphase=never\nuser=alice\n", "open-without-client": f"jitwg1\nphase=open\ncertificate={certificate}\nuser=alice\n",
         "account-with-client": "jitwg1\nphase=account\nuser=alice\nclient=10.90.0.7\n", "no-user": "jitwg1\nphase=account\nuser=\n",
+        "sudo-without-service": "jitwg1\nphase=sudo\nuser=alice\n", "account-with-service": "jitwg1\nphase=account\nuser=alice\nservice=sshd\n",
+        "job-service-twice": "jitwg1\nphase=job\nuser=alice\nservice=cron\nservice=cron\n",
         "long-user": "jitwg1\nphase=account\nuser=" + "a" * 257 + "\n",
     }.items():  # fmt: skip
         put("pam_packet", f"bad-{name}", text)

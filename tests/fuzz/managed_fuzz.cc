@@ -34,13 +34,17 @@ bool try_input(std::string_view input) {
   const auto rules = pam::parse_managed(text);
   const std::string user(passwd.substr(0, passwd.find_first_of(":\n")));
   const auto uid = pam::find_uid(passwd, user);
-  JITWG_CHECK(pam::is_managed({}, uid, user) && pam::is_managed(rules, {}, user));
+  const pam::Accounts accounts{rules, std::string(passwd)};
+  JITWG_CHECK((pam::Accounts{{}, std::string(passwd)}.is_managed(user)));
+  JITWG_CHECK((pam::Accounts{rules, ""}.is_managed(user)));
+  // Whoever is managed by name is so by the kernel's word too.
+  if (uid && accounts.is_managed(user)) JITWG_CHECK(accounts.is_managed(*uid));
   if (rules) {
     JITWG_CHECK(!rules->uids.empty());
     for (const auto& [first, last] : rules->uids) JITWG_CHECK(first <= last);
     for (const std::string& name : rules->except) JITWG_CHECK(!name.empty() && text.find("except " ) != text.npos && text.find(name) != text.npos);
   }
-  if (!pam::is_managed(rules, uid, user)) {
+  if (!accounts.is_managed(user)) {
     const auto plain = plain_uid(std::string(passwd), user);
     JITWG_CHECK(plain && *plain == *uid);
     bool in_range = false, excepted = false;

@@ -14,7 +14,7 @@ bool try_question(std::string_view input) {
   const auto question = hostd::parse_question(input);
   if (!question) return false;
   JITWG_CHECK(!question->user.empty() && question->user.size() <= pam::kUserBytes && question->certificate.size() <= pam::kCertificateBytes);
-  for (const std::string& value : {question->user, question->certificate, question->client}) check_clean(value);
+  for (const std::string& value : {question->user, question->certificate, question->client, question->service}) check_clean(value);
   const auto packet = pam::render(*question);
   JITWG_CHECK(packet && packet->size() <= pam::kPacketBytes);
   const auto again = hostd::parse_question(*packet);

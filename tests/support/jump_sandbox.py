@@ -81,6 +81,11 @@ def install(directory):
     shutil.copy(f"{BUILD}/lib/pam_jitwg.so", HELPERS)
     shutil.copy(f"{BUILD}/bin/jitwg-principals", HELPERS)
     shutil.copy(f"{ROOT}/contrib/pam/sshd", "/etc/pam.d/sshd")
+    for service in ("sudo", "sudo-i", "su"):
+        add_pam_lines(service, "sudo")
+    for service in ("cron", "atd"):
+        add_pam_lines(service, "cron")
+    write("/etc/sudoers.d/people", "".join(f"{name} ALL=(ALL) NOPASSWD: ALL\n" for name in PEOPLE), 0o440)
     shutil.copy(f"{directory}/host", "/etc/ssh/sandbox_key")
     os.chmod("/etc/ssh/sandbox_key", 0o600)
     listen = f"ListenAddress {ADDRESS}\nHostKey /etc/ssh/sandbox_key\n"
@@ -92,6 +97,23 @@ def install(directory):
         loose = file.read().replace("AuthorizedKeysFile none", "AuthorizedKeysFile /etc/ssh/loose_%u")
     write("/etc/ssh/sshd_loose_config", listen + loose)
     shutil.copy(f"{directory}/alice.pub", "/etc/ssh/loose_alice")
+
+
+def add_pam_lines(service, snippet):
+    """Ours into Debian's file, where the snippet says that they belong."""
+    path = f"/etc/pam.d/{service}"
+    if not os.path.exists(path):
+        return
+    with open(f"{ROOT}/contrib/pam/{snippet}") as file:
+        ours = [line for line in file if "pam_jitwg.so" in line]
+    with open(path) as file:
+        lines = file.readlines()
+    first = next(n for n, line in enumerate(lines) if line.startswith(("account", "@include common-account")))
+    lines.insert(first, ours[0])
+    if len(ours) > 1:
+        behind = next(n for n, line in enumerate(lines) if "pam_loginuid.so" in line)
+        lines.insert(behind + 1, ours[1])
+    write(path, "".join(lines))
 
 
 def be_the_jump_host(directory, cgroup):
@@ -165,10 +187,14 @@ def _keygen(*arguments):
 
 def kill_inside(nsenter, how=signal.SIGKILL):
     """nsenter passes no signal on: to what it started, then."""
-    with open(f"/proc/{nsenter.pid}/task/{nsenter.pid}/children") as file:
-        for child in file.read().split():
-            os.kill(int(child), how)
+    for child in _children(nsenter.pid):
+        os.kill(child, how)
     nsenter.wait(10)
+
+
+def _children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(child) for child in file.read().split()]
 
 
 class Jump:
@@ -213,6 +239,15 @@ class Jump:
         kill_inside(self.hostd, how)
         self.hostd = None
         wait_for(lambda: not self.broker.watched(), "the broker noticed")
+
+    def pause_hostd(self):
+        for pid in _children(self.hostd.pid):
+            os.kill(pid, signal.SIGSTOP)
+
+    def resume_hostd(self):
+        # nsenter stops itself with its child.
+        for pid in (*_children(self.hostd.pid), self.hostd.pid):
+            os.kill(pid, signal.SIGCONT)
 
     def hostd_log(self):
         return (self.directory / "hostd.log").read_text()

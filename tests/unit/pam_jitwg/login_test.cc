@@ -16,12 +16,19 @@ bool accepted(std::vector<const char*> words) {
 TEST(Login, arguments) {
   EXPECT_TRUE(accepted({"mode=login"}));
   EXPECT_TRUE(accepted({"debug", "mode=login"}));
+  const char* sudo[] = {"mode=sudo"};
+  EXPECT_EQ(parse_arguments(1, sudo)->mode, Mode::sudo);
+  const char* job[] = {"mode=job", "debug"};
+  EXPECT_EQ(parse_arguments(2, job)->mode, Mode::job);
+  EXPECT_TRUE(parse_arguments(2, job)->debug);
   for (const std::vector<const char*>& bad :
        std::vector<std::vector<const char*>>{{},
                                              {"debug"},
-                                             {"mode=sudo"},
-                                             {"mode=job"},
+                                             {"mode=su"},
+                                             {"mode=jobs"},
                                              {"mode="},
+                                             {"mode=login", "mode=sudo"},
+                                             {"mode=job", "mode=job"},
                                              {"mode=login", "mode=login"},
                                              {"mode=login", "debug", "debug"},
                                              {"mode=login", "socket=/tmp/x"},

@@ -21,7 +21,11 @@ constexpr std::string_view kPasswd =
     "nobody:x:65534:65534::/:/bin/sh\n";
 
 bool managed(std::string_view rules, std::string_view user) {
-  return is_managed(parse_managed(rules), find_uid(kPasswd, user), user);
+  return Accounts{parse_managed(rules), std::string(kPasswd)}.is_managed(user);
+}
+
+bool managed(std::string_view rules, uid_t uid) {
+  return Accounts{parse_managed(rules), std::string(kPasswd)}.is_managed(uid);
 }
 
 TEST(Managed, defaultIsRootAndPeople) {
@@ -55,6 +59,65 @@ TEST(Managed, aLineThatIsNoneManagesEverybody) {
     EXPECT_FALSE(parse_managed(rules)) << rules;
     EXPECT_TRUE(managed(rules, "daemon")) << rules;
   }
+}
+
+TEST(Managed, aUidByTheKernelsWord) {
+  for (const uid_t uid : {0u, 2001u, 2002u, 3000u}) EXPECT_TRUE(managed("", uid)) << uid;
+  for (const uid_t uid : {1u, 65534u, 61184u}) EXPECT_FALSE(managed("", uid)) << uid;
+  EXPECT_FALSE(managed("except rescue\n", 2002u));
+  EXPECT_TRUE(managed("nonsense\n", 1u));
+  // alice's uid has one name; a uid with two is excepted only with both.
+  const std::string two = std::string(kPasswd) + "second:x:2002:2002::/:/bin/sh\n";
+  EXPECT_TRUE((Accounts{parse_managed("except rescue\n"), two}.is_managed(2002u)));
+  EXPECT_TRUE((Accounts{parse_managed("except second\n"), two}.is_managed(2002u)));
+  EXPECT_FALSE((Accounts{parse_managed("except rescue\nexcept second\n"), two}.is_managed(2002u)));
+  EXPECT_EQ(find_name(kPasswd, 2001), "alice");
+  EXPECT_EQ(find_name(kPasswd, 77), "uid 77");
+}
+
+TEST(Managed, whoNeedsASessionForSudo) {
+  const Accounts accounts{parse_managed("except rescue\n"), std::string(kPasswd)};
+  constexpr uid_t kRoot = 0, kDaemon = 1, kAlice = 2001, kRescue = 2002;
+  const std::pair<std::pair<uid_t, std::optional<uid_t>>, bool> rows[] = {
+      {{kRoot, kNoLogin}, false},  // a unit's script
+      {{kRoot, kRoot}, false},     // cron's, whose pam_loginuid set 0; root's own login
+      {{kRoot, kAlice}, true},     // alice, behind sudo -i
+      {{kRoot, kRescue}, false},   // rescue, behind sudo -i
+      {{kRoot, kDaemon}, false},
+      {{kRoot, std::nullopt}, true},  // cannot be told
+      {{kAlice, kAlice}, true},
+      {{kAlice, kNoLogin}, true},  // a unit with User=alice
+      {{kAlice, kRescue}, true},   // rescue became alice
+      {{kRescue, kRescue}, false},
+      {{kRescue, kAlice}, true},  // alice became rescue
+      {{kDaemon, kNoLogin}, false},
+      {{kDaemon, kAlice}, true},  // alice became a service's account
+      {{kDaemon, std::nullopt}, true},
+      {{77777, kNoLogin}, false},  // a DynamicUser=
+      {{7777, kNoLogin}, true},    // in the range, and no name of ours
+  };
+  for (const auto& [who, expected] : rows)
+    EXPECT_EQ(needs_session(accounts, who.first, who.second), expected)
+        << who.first << " " << who.second.value_or(99999);
+}
+
+TEST(Managed, loginuid) {
+  char name[] = "/tmp/jitwg-loginuid-XXXXXX";
+  const int fd = mkstemp(name);
+  const auto read_of = [&](std::string_view text) {
+    EXPECT_EQ(ftruncate(fd, 0), 0);
+    EXPECT_EQ(pwrite(fd, text.data(), text.size(), 0), static_cast<ssize_t>(text.size()));
+    return read_loginuid(name);
+  };
+  EXPECT_EQ(read_of("4294967295"), kNoLogin);
+  EXPECT_EQ(read_of("2001"), 2001u);
+  EXPECT_EQ(read_of("0"), 0u);
+  for (const char* bad : {"", "x", "-1", "2001 ", "4294967296", "00000000000000000000000001"})
+    EXPECT_FALSE(read_of(bad)) << bad;
+  close(fd);
+  unlink(name);
+  EXPECT_FALSE(read_loginuid(name));
+  EXPECT_TRUE(read_loginuid("/proc/self/loginuid"));
 }
 
 class Files : public ::testing::Test {

@@ -17,6 +17,12 @@ TEST(Wire, questionsCarryTheKeysOfTheirPhase) {
             "jitwg1\nphase=principals\nuser=alice\ncertificate=QUJD\n");
   EXPECT_EQ(*render(Question{Phase::open, "alice", "QUJD", "10.90.0.7"}),
             "jitwg1\nphase=open\nuser=alice\ncertificate=QUJD\nclient=10.90.0.7\n");
+  EXPECT_EQ(*render(Question{Phase::sudo, "alice", {}, {}, "sudo-i"}),
+            "jitwg1\nphase=sudo\nuser=alice\nservice=sudo-i\n");
+  EXPECT_EQ(*render(Question{Phase::job, "alice", {}, {}, "cron"}),
+            "jitwg1\nphase=job\nuser=alice\nservice=cron\n");
+  EXPECT_EQ(*render(Question{Phase::job_open, "alice", {}, {}, "atd"}),
+            "jitwg1\nphase=job_open\nuser=alice\nservice=atd\n");
 }
 
 TEST(Wire, impossibleQuestionsAreNotAsked) {
@@ -25,7 +31,12 @@ TEST(Wire, impossibleQuestionsAreNotAsked) {
   EXPECT_FALSE(render(Question{Phase::account, std::string("a\0b", 3), {}, {}}));
   EXPECT_FALSE(render(Question{Phase::account, std::string(257, 'a'), {}, {}}));
   EXPECT_FALSE(render(Question{Phase::account, "alice", "QUJD", {}}));
-  EXPECT_FALSE(render(Question{Phase::principals, "alice", {}, {}}));
+  EXPECT_FALSE(render(Question{Phase::principals, "alice", {}, {}, {}}));
+  EXPECT_FALSE(render(Question{Phase::account, "alice", {}, {}, "sshd"}));
+  EXPECT_FALSE(render(Question{Phase::sudo, "alice", {}, {}, {}}));
+  EXPECT_FALSE(render(Question{Phase::sudo, "alice", {}, {}, "su\ndo"}));
+  EXPECT_FALSE(render(Question{Phase::job, "alice", {}, {}, std::string(65, 'a')}));
+  EXPECT_FALSE(render(Question{Phase::job_open, "alice", "QUJD", {}, "cron"}));
   EXPECT_FALSE(render(Question{Phase::open, "alice", "QUJD", {}}));
   EXPECT_FALSE(
       render(Question{Phase::open, "alice", std::string(kCertificateBytes + 1, 'A'), "10.90.0.7"}));

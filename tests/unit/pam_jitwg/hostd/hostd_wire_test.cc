@@ -12,7 +12,9 @@ TEST(HostdWire, readsWhatTheModuleWrites) {
   for (const Question& q :
        {Question{Phase::principals, "alice", "QUJD", {}}, Question{Phase::account, "alice", {}, {}},
         Question{Phase::open, "al=ice", "QUJD==", "fd00:90::7"},
-        Question{Phase::close, "alice", {}, {}}})
+        Question{Phase::close, "alice", {}, {}, {}}, Question{Phase::sudo, "alice", {}, {}, "su"},
+        Question{Phase::job, "alice", {}, {}, "cron"},
+        Question{Phase::job_open, "alice", {}, {}, "a=b"}})
     EXPECT_EQ(parse_question(*pam::render(q)), q);
 }
 
@@ -35,6 +37,11 @@ TEST(HostdWire, questionsThatAreNone) {
         std::string("jitwg1\nphase=account\nuser=alice\nphase=open\n"),
         std::string("jitwg1\nphase=account\nuser=alice\nuser=bob\n"),
         std::string("jitwg1\nphase=sudo\nuser=alice\n"),
+        std::string("jitwg1\nphase=sudo\nuser=alice\nservice=\n"),
+        std::string("jitwg1\nphase=job\nuser=alice\nservice=cron\nservice=cron\n"),
+        std::string("jitwg1\nphase=job_open\nuser=alice\nservice=cron\ncertificate=QUJD\n"),
+        std::string("jitwg1\nphase=jobs\nuser=alice\nservice=cron\n"),
+        std::string("jitwg1\nphase=account\nuser=alice\nservice=sshd\n"),
         std::string("jitwg1\nphase=account\nuser=\n"),
         std::string("jitwg1\nphase=account\nuser=a\tb\n"),
         std::string("jitwg2\nphase=account\nuser=alice\n"),

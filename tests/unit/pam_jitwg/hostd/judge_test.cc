@@ -18,8 +18,8 @@ class Judge : public ::testing::Test {
   }
 
   Judgement ask(Question question, std::optional<Remembered> remembered = {}, WallTime now = kNow) {
-    return judge(question, {grants, signer.ca.public_key(), asker, std::move(remembered), replica,
-                            now, managed});
+    return judge(question, {grants, accounts, signer.ca.public_key(), asker, std::move(remembered),
+                            replica, now, bound});
   }
   Judgement principals(const FakeSession& s, const std::string& user = "alice",
                        WallTime now = kNow) {
@@ -43,7 +43,10 @@ class Judge : public ::testing::Test {
   Grants grants;
   Replica replica;
   Asker asker{true, true};
-  bool managed = true;
+  pam::Accounts accounts{pam::parse_managed(""),
+                         "root:x:0:0::/:/bin/sh\nalice:x:2001:2001::/:/bin/sh\n"
+                         "bob:x:2002:2002::/:/bin/sh\npostgres:x:113:113::/:/bin/sh\n"};
+  std::vector<SessionId> bound;
 };
 
 void expect_refused(const Judgement& judgement, Code code) {
@@ -61,7 +64,7 @@ void expect_refused(const Judgement& judgement, Code code) {
 // The module asks nothing about others, so such a login would be bound to no session and outlive
 // it.
 TEST_F(Judge, aLoginThatNobodyWouldEnd) {
-  managed = false;
+  accounts.rules = pam::parse_managed("except alice\n");
   expect_refused(principals(session), Code::wrong_user);
   expect_refused(account(memory(session)), Code::wrong_user);
   expect_refused(open(session, memory(session)), Code::wrong_user);
@@ -183,7 +186,18 @@ TEST_F(Judge, withoutMemoryNobody) {
   const Judgement judgement = account(std::nullopt);
   expect_refused(judgement, Code::not_live);
   EXPECT_NE(judgement.answer.text.find("did not use a jitwg certificate"), std::string::npos);
-  expect_refused(open(session, std::nullopt), Code::not_live);
+}
+
+// Between principals and account the login must start again; open has all it needs itself.
+TEST_F(Judge, hostdWasRestartedDuringTheLogin) {
+  asker.is_older = true;
+  const Judgement judgement = account(std::nullopt);
+  expect_refused(judgement, Code::not_live);
+  EXPECT_NE(judgement.answer.text.find("restarted during this login. Log in again"),
+            std::string::npos);
+  EXPECT_FALSE(open(session, std::nullopt).refusal);
+  expect_refused(open(session, std::nullopt, "bob"), Code::wrong_user);
+  expect_refused(open(session, std::nullopt, "alice", "10.90.0.8"), Code::wrong_address);
 }
 
 TEST_F(Judge, twoCertificatesInOneLogin) {
@@ -206,6 +220,78 @@ TEST_F(Judge, aStaleReplica) {
   expect_refused(principals(session), Code::stale_replica);
   replica.silence.reset();  // never heard since start
   expect_refused(principals(session), Code::stale_replica);
+}
+
+TEST_F(Judge, sudoNeedsTheLiveSessionThatItRunsIn) {
+  const auto sudo = [&](const std::string& user = "alice", WallTime now = kNow) {
+    return ask({Phase::sudo, user, {}, {}, "sudo"}, {}, now);
+  };
+  asker.loginuid = 2001;
+  expect_refused(sudo(), Code::not_live);  // in no session's cgroup or scope
+  asker.session = session.grant.session;
+  ASSERT_FALSE(sudo().refusal) << sudo().answer.text;
+  EXPECT_EQ(sudo().grant->session, session.grant.session);
+  EXPECT_EQ(sudo().answer.text, "");
+  EXPECT_FALSE(sudo("postgres").refusal);  // alice, who became postgres
+  expect_refused(sudo("alice", session.grant.not_after), Code::session_ended);
+  expect_refused(sudo("alice", kStart - Seconds(31)), Code::clock);
+
+  asker.loginuid = 2002;  // bob's login may not use alice's session
+  expect_refused(sudo(), Code::wrong_user);
+  expect_refused(sudo("bob"), Code::wrong_user);
+  asker.loginuid = pam::kNoLogin;  // then the caller must be its login
+  EXPECT_FALSE(sudo().refusal);
+  expect_refused(sudo("bob"), Code::wrong_user);
+  asker.loginuid.reset();
+  expect_refused(sudo(), Code::not_permitted);
+  asker.loginuid = 2001;
+  asker.is_root = false;
+  expect_refused(sudo(), Code::not_permitted);
+  asker.is_root = true;
+
+  replica.silence = Seconds(121);
+  expect_refused(sudo(), Code::stale_replica);
+  replica.bound_persons = {"alice"};
+  EXPECT_FALSE(sudo().refusal);
+  replica.silence = Seconds(601);
+  expect_refused(sudo(), Code::stale_replica);
+  replica.silence = Seconds(3);
+  grants.set({session.closed(CloseReason::revoked)}, kNow);
+  expect_refused(sudo(), Code::revoked);
+  EXPECT_EQ(sudo().session, session.grant.session);
+  asker.session = signer.session(kStart).grant.session;
+  expect_refused(sudo(), Code::not_live);
+}
+
+TEST_F(Judge, aJobGoesWithTheSessionThatEndsFirst) {
+  const auto job = [&](Phase phase = Phase::job, const std::string& user = "alice") {
+    return ask({phase, user, {}, {}, "cron"});
+  };
+  FakeSession longer = signer.session(kStart);
+  longer.grant.not_after += Seconds(60);
+  grants.set({longer.open(), session.open()}, kNow);
+  expect_refused(job(), Code::not_live);
+  bound = {longer.grant.session};
+  EXPECT_EQ(job().session, longer.grant.session);
+  bound = {longer.grant.session, session.grant.session};
+  EXPECT_EQ(job().session, session.grant.session);
+  EXPECT_EQ(job(Phase::job_open).grant->session, session.grant.session);
+  EXPECT_EQ(job(Phase::job_open).answer.text, "");
+  expect_refused(job(Phase::job, "bob"),
+                 Code::wrong_user);  // records of another's login do not count
+
+  grants.set({longer.open(), session.closed(CloseReason::locked)}, kNow);
+  EXPECT_EQ(job().session, longer.grant.session);
+  bound = {session.grant.session};
+  expect_refused(job(), Code::locked);
+  bound = {longer.grant.session};
+  accounts.rules = pam::parse_managed("except alice\n");
+  expect_refused(job(Phase::job_open), Code::wrong_user);
+  accounts.rules = pam::parse_managed("");
+  replica.silence = Seconds(601);
+  expect_refused(job(), Code::stale_replica);
+  asker.is_root = false;
+  expect_refused(job(), Code::not_permitted);
 }
 
 TEST_F(Judge, theEndOfALoginIsNoQuestion) {
