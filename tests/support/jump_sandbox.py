@@ -150,7 +150,7 @@ def wait_for(condition, what, within=10.0):
 class Session:
     """A session that the CA signed: what a person's CLI would have written for them."""
 
-    def __init__(self, jump, seconds, login, address, source_address):
+    def __init__(self, jump, seconds, login, address, source_address, certificate_seconds):
         self.id = str(uuid.uuid4())
         self.id = self.id[:14] + "7" + self.id[15:]
         start = int(time.time())
@@ -162,7 +162,7 @@ class Session:
         if source_address:
             options += ["-O", f"source-address={source_address}"]
         _keygen("-s", jump.directory / "ca", "-I", f"jitwg1:{self.id}", "-n", f"jitwg:{self.id}", *options, "-V",
-                f"{at(start - 30)}:{at(self.not_after)}", "-z", "7", f"{self.key}.pub")
+                f"{at(start - 30)}:{at(start + (certificate_seconds or seconds))}", "-z", "7", f"{self.key}.pub")
         blob = base64.b64decode((jump.directory / f"{self.key.name}-cert.pub").read_text().split()[1])
         text = lambda when: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when))
         raw = hashlib.sha256(self.id.encode()).digest()
@@ -228,10 +228,10 @@ class Jump:
     def run(self, *command, **more):
         return subprocess.run(self.inside(*command), capture_output=True, text=True, timeout=60, **more)
 
-    def start_hostd(self):
+    def start_hostd(self, **environment):
         log = open(self.directory / "hostd.log", "a")
         self.hostd = subprocess.Popen(self.inside(f"{BUILD}/bin/jitwg-hostd", "--config", self.directory / "hostd.conf"),
-                                      stdout=log, stderr=log)
+                                      stdout=log, stderr=log, env={**os.environ, **environment})
         wait_for(lambda: self.broker.watched() and self.run("test", "-S", "/run/jitwg/hostd.sock").returncode == 0,
                  "hostd watches and listens")
 
@@ -252,8 +252,8 @@ class Jump:
     def hostd_log(self):
         return (self.directory / "hostd.log").read_text()
 
-    def session(self, seconds=600, login="alice", address=INNER, source_address=INNER, opened=True):
-        session = Session(self, seconds, login, address, source_address)
+    def session(self, seconds=600, login="alice", address=INNER, source_address=INNER, opened=True, certificate_seconds=None):
+        session = Session(self, seconds, login, address, source_address, certificate_seconds)
         if opened:
             self.broker.open(session.id, session.grant)
             wait_for(lambda: self.broker.report(session.id, "open"), "the node has it open")
@@ -261,9 +261,9 @@ class Jump:
 
     def ssh_command(self, session, *command, user="alice", source=INNER, options=()):
         return self.inside(
-            "ssh", "-F", "none", "-i", session.key, "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-b", source,
+            "ssh", "-F", "none", *options, "-i", session.key, "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-b", source,
             "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
-            *options, f"{user}@{ADDRESS}", *command)
+            f"{user}@{ADDRESS}", *command)
 
     def ssh(self, session, *command, **more):
         return subprocess.run(self.ssh_command(session, *command, **more), capture_output=True, text=True, timeout=60,
