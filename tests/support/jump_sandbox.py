@@ -148,20 +148,23 @@ def wait_for(condition, what, within=10.0):
 
 
 class Session:
-    """A session that the CA signed: what a person's CLI would have written for them."""
+    """A session that the CA signed: what a person's CLI would have written for them.
 
-    def __init__(self, jump, seconds, login, address, source_address, certificate_seconds):
+    `odd` makes a certificate that our signer never would, and a grant that names it all the same.
+    """
+
+    def __init__(self, jump, seconds, login, address, source_address, certificate_seconds, odd):
         self.id = str(uuid.uuid4())
         self.id = self.id[:14] + "7" + self.id[15:]
         start = int(time.time())
         self.not_after = start + seconds
         self.key = jump.directory / f"key-{self.id}"
-        _keygen("-t", "ed25519", "-N", "", "-f", self.key)
+        _keygen("-t", odd.get("key_type", "ed25519"), "-N", "", "-f", self.key)
         at = lambda when: time.strftime("%Y%m%d%H%M%SZ", time.gmtime(when))
-        options = ["-O", "clear", "-O", "permit-pty"]
+        options = ["-O", "clear", "-O", "permit-pty", *odd.get("options", ())]
         if source_address:
             options += ["-O", f"source-address={source_address}"]
-        _keygen("-s", jump.directory / "ca", "-I", f"jitwg1:{self.id}", "-n", f"jitwg:{self.id}", *options, "-V",
+        _keygen("-s", jump.directory / "ca", "-I", odd.get("key_id", "jitwg1:{id}").format(id=self.id), "-n", f"jitwg:{self.id}", *options, "-V",
                 f"{at(start - 30)}:{at(start + (certificate_seconds or seconds))}", "-z", "7", f"{self.key}.pub")
         blob = base64.b64decode((jump.directory / f"{self.key.name}-cert.pub").read_text().split()[1])
         text = lambda when: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when))
@@ -252,8 +255,8 @@ class Jump:
     def hostd_log(self):
         return (self.directory / "hostd.log").read_text()
 
-    def session(self, seconds=600, login="alice", address=INNER, source_address=INNER, opened=True, certificate_seconds=None):
-        session = Session(self, seconds, login, address, source_address, certificate_seconds)
+    def session(self, seconds=600, login="alice", address=INNER, source_address=INNER, opened=True, certificate_seconds=None, **odd):
+        session = Session(self, seconds, login, address, source_address, certificate_seconds, odd)
         if opened:
             self.broker.open(session.id, session.grant)
             wait_for(lambda: self.broker.report(session.id, "open"), "the node has it open")
