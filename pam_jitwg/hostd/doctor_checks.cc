@@ -168,7 +168,7 @@ Findings check_pam(const PamFile& file, std::string_view text, const PamSetup& s
     found.push_back(check(is_in_place(file, line, text, setup) || is_in_place(file, line, text, {setup.module, {}}), "pam_" + (name == "sshd" ? type : name),
                           name + "'s " + type + (behind ? " has pam_loginuid, then pam_jitwg, then the rest" : " asks pam_jitwg first"),
                           "/etc/pam.d/" + name + ": its " + type + " lines " +
-                              (behind ? "are not pam_loginuid, pam_jitwg (requisite), pam_systemd: logins are not bound to their session"
+                              (behind ? "are not pam_loginuid, pam_jitwg (requisite), pam_systemd: what it starts is not bound to a session"
                                       : "may let in before pam_jitwg (requisite, mode=" + std::string(line.mode) + ") is asked"),
                           "jitwg-hostd setup --apply"));
   }

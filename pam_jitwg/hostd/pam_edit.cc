@@ -140,6 +140,8 @@ std::string joined(const std::vector<std::string>& words, char between) {
   return text;
 }
 
+bool is_login(const PamLine& line) { return line.mode == std::string_view("login"); }
+
 // For journald with its fields, otherwise for syslog. Programs of Debian's alone, and never longer
 // than 2 s each: this must work, and be heard of, when nothing of ours does.
 std::string alarm_line() {
@@ -156,6 +158,12 @@ std::string alarm_line() {
 const std::vector<PamFile>& pam_files() {
   static const std::vector<PamFile> files = {
       {"sshd", "user", {{"account", "login", PamPlace::first}, {"session", "login", PamPlace::behind_loginuid}}},
+      {"sudo", "ruser", {{"account", "sudo", PamPlace::first}}},
+      {"sudo-i", "ruser", {{"account", "sudo", PamPlace::first}}},
+      {"su", "ruser", {{"account", "sudo", PamPlace::first}}},
+      {"su-l", "ruser", {{"account", "sudo", PamPlace::first}}},
+      {"cron", "user", {{"account", "job", PamPlace::first}, {"session", "job", PamPlace::behind_loginuid}}},
+      {"atd", "user", {{"account", "job", PamPlace::first}, {"session", "job", PamPlace::behind_loginuid}}},
   };
   return files;
 }
@@ -166,7 +174,7 @@ std::string pam_lines(const PamFile& file, const PamLine& line, const PamSetup& 
       type + "[success=1 default=ignore] pam_succeed_if.so quiet " + file.asked_by;
   const std::string who = joined(setup.rescue, ':');
   std::string text;
-  if (!who.empty() && line.place == PamPlace::behind_loginuid)
+  if (!who.empty() && is_login(line) && line.place == PamPlace::behind_loginuid)
     text += if_asked_by + " notin " + who + "\n" + alarm_line();
   if (!who.empty()) text += if_asked_by + " in " + who + "\n";
   return text + type + "requisite    " + setup.module + " mode=" + line.mode + "\n";
@@ -197,8 +205,7 @@ Result<std::string> edit_pam(const PamFile& file, std::string_view text, const P
       return refuse(std::string("where pam_jitwg belongs among its ") + wanted.type + " lines cannot be told");
     *edited = with_block(*edited, *at, pam_lines(file, wanted, setup));
   }
-  const bool is_login = std::ranges::any_of(file.lines, [](const PamLine& l) { return l.place == PamPlace::behind_loginuid; });
-  return is_login ? without_homes_environment(*std::move(edited)) : *std::move(edited);
+  return std::ranges::any_of(file.lines, is_login) ? without_homes_environment(*std::move(edited)) : *std::move(edited);
 }
 
 bool takes_environment_from_homes(std::string_view text) { return std::ranges::any_of(read_lines(text), reads_homes); }

@@ -45,7 +45,7 @@ std::string pam_lines(const PamFile& file, const PamLine& line, const PamSetup& 
 Result<std::string> edit_pam(const PamFile& file, std::string_view text, const PamSetup& setup);
 
 // Does this file let a person's ~/.pam_environment say what the login's environment is, JITWG_SESSION_ID
-// included? Debian's own does; edit_pam() takes that out where ours come behind pam_loginuid.
+// included? Debian's own does; edit_pam() takes that out of sshd's.
 bool takes_environment_from_homes(std::string_view text);
 
 // Do the lines stand where they work, by whomever they were put in? Any path of the module counts.

@@ -1,6 +1,7 @@
 """The account for emergencies: it logs in through Debian's sshd and PAM when any of ours is broken, and never without being recorded."""
 
 import os
+import shutil
 import socket
 import subprocess
 import threading
@@ -9,6 +10,9 @@ import pytest
 
 from jump_host_test import REFUSED, jump, sandbox  # noqa: F401
 from jump_sandbox import ADDRESS, HELPERS, INNER, RESCUE, wait_for
+
+if shutil.which("sudo") is None:
+    pytest.skip("SKIPPED: sudo is not installed", allow_module_level=True)
 
 # What breaks, by what, and how it is mended. Everything that is ours, at least once.
 BROKEN = {
@@ -87,10 +91,10 @@ def test_it_logs_in_whatever_is_broken_and_is_recorded(jump, journal, what, host
         jump.stop_hostd(9)
     sh(jump, breaks)
     try:
-        done = ssh(jump, "id -un; echo sid=$JITWG_SESSION_ID; cat /proc/self/loginuid")
+        done = ssh(jump, "id -un; echo sid=$JITWG_SESSION_ID; sudo -n id -un; sudo -n -i id -un")
     finally:
         sh(jump, mends)
-    assert done.returncode == 0 and done.stdout.startswith(f"{RESCUE}\nsid=\n") and not done.stderr, (done, (jump.directory / "sshd.log").read_text()[-2000:])
+    assert done.returncode == 0 and done.stdout == f"{RESCUE}\nsid=\nroot\nroot\n" and not done.stderr, (done, (jump.directory / "sshd.log").read_text()[-2000:])
     (told,) = wait_for(journal.rescues, "the alert")
     assert told["PRIORITY"] == "1" and told["JITWG_PERSON"] == RESCUE and len(told["MESSAGE_ID"]) == 32
     assert told["MESSAGE"] == f"rescue login of {RESCUE} from {INNER}: no session was asked for; session=-"
@@ -158,6 +162,9 @@ def test_managed_people_do_not_jump_with_it(jump, journal):  # noqa: F811
     sh(jump, f"mv {HELPERS}/pam_jitwg.so /run/module")
     try:
         assert jump.ssh(session, "true").returncode != 0
+        for user in ("alice", "bob"):  # as from a login before it went
+            assert jump.run("setpriv", "--reuid", user, "--clear-groups", "sudo", "-n", "id").returncode != 0
+        assert jump.run("setpriv", "--reuid", RESCUE, "--clear-groups", "sudo", "-n", "id", "-un").stdout == "root\n"
     finally:
         sh(jump, f"mv /run/module {HELPERS}/pam_jitwg.so")
     assert jump.ssh(session, "true").returncode == 0

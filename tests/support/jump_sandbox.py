@@ -81,11 +81,7 @@ def install(directory):
     shutil.copy(f"{BUILD}/lib/pam_jitwg.so", HELPERS)
     shutil.copy(f"{BUILD}/bin/jitwg-principals", HELPERS)
     shutil.copy(f"{ROOT}/contrib/pam/sshd", "/etc/pam.d/sshd")
-    for service in ("sudo", "sudo-i", "su"):
-        add_pam_lines(service, "sudo")
-    for service in ("cron", "atd"):
-        add_pam_lines(service, "cron")
-    write("/etc/sudoers.d/people", "".join(f"{name} ALL=(ALL) NOPASSWD: ALL\n" for name in PEOPLE), 0o440)
+    write("/etc/sudoers.d/people", "".join(f"{name} ALL=(ALL) NOPASSWD: ALL\n" for name in (*PEOPLE, RESCUE)), 0o440)
     shutil.copy(f"{directory}/host", "/etc/ssh/sandbox_key")
     os.chmod("/etc/ssh/sandbox_key", 0o600)
     listen = f"ListenAddress {ADDRESS}\nHostKey /etc/ssh/sandbox_key\n"
@@ -97,23 +93,6 @@ def install(directory):
         loose = file.read().replace("AuthorizedKeysFile none", "AuthorizedKeysFile /etc/ssh/loose_%u")
     write("/etc/ssh/sshd_loose_config", listen + loose)
     shutil.copy(f"{directory}/alice.pub", "/etc/ssh/loose_alice")
-
-
-def add_pam_lines(service, snippet):
-    """Ours into Debian's file, where the snippet says that they belong."""
-    path = f"/etc/pam.d/{service}"
-    if not os.path.exists(path):
-        return
-    with open(f"{ROOT}/contrib/pam/{snippet}") as file:
-        ours = [line for line in file if "pam_jitwg.so" in line]
-    with open(path) as file:
-        lines = file.readlines()
-    first = next(n for n, line in enumerate(lines) if line.startswith(("account", "@include common-account")))
-    lines.insert(first, ours[0])
-    if len(ours) > 1:
-        behind = next(n for n, line in enumerate(lines) if "pam_loginuid.so" in line)
-        lines.insert(behind + 1, ours[1])
-    write(path, "".join(lines))
 
 
 def be_the_jump_host(directory, cgroup):

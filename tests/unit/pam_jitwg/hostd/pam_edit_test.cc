@@ -46,6 +46,34 @@ TEST(PamEdit, RescueAccountsJumpOverOursAndAreToldOf) {
   for (std::string line; std::getline(lines, line);) EXPECT_LT(line.size(), 1000u) << "PAM reads 1,023 bytes of a line";
 }
 
+std::string edited_as(const std::string& name, std::string_view text, const PamSetup& setup = kPlain) {
+  const auto result = edit_pam(file(name), text, setup);
+  return result ? *result : "refused: " + result.error().message;
+}
+
+TEST(PamEdit, SudoAndJobsHaveTheirOwnModes) {
+  EXPECT_EQ(edited_as("sudo", "session required pam_limits.so\n@include common-auth\n@include common-account\n", kRescue),
+            "session required pam_limits.so\n@include common-auth\n# jitwg begin\n"
+            "account    [success=1 default=ignore] pam_succeed_if.so quiet ruser in rescue:ops\n"
+            "account    requisite    /m/pam_jitwg.so mode=sudo\n# jitwg end\n@include common-account\n");
+  EXPECT_EQ(edited_as("cron", "session required pam_loginuid.so\n@include common-account\n@include common-session-noninteractive \n", kRescue),
+            "session required pam_loginuid.so\n# jitwg begin\n"
+            "session    [success=1 default=ignore] pam_succeed_if.so quiet user in rescue:ops\n"
+            "session    requisite    /m/pam_jitwg.so mode=job\n# jitwg end\n# jitwg begin\n"
+            "account    [success=1 default=ignore] pam_succeed_if.so quiet user in rescue:ops\n"
+            "account    requisite    /m/pam_jitwg.so mode=job\n# jitwg end\n@include common-account\n@include common-session-noninteractive \n");
+}
+
+TEST(PamEdit, WhatIncludesAFileOfOursNeedsNoLineOfItsOwn) {
+  const std::string su_l = "auth include su\naccount include su\nsession include su\n";
+  EXPECT_EQ(edited_as("su-l", su_l), su_l);
+  EXPECT_TRUE(is_in_place(file("su-l"), file("su-l").lines[0], su_l, kPlain));
+  for (const std::string text : {"account include login\n", "account include sshd\n", "account required a.so\naccount include su\n"}) {
+    EXPECT_NE(edited_as("su-l", text).find("mode=sudo"), std::string::npos) << text;
+    EXPECT_FALSE(is_in_place(file("su-l"), file("su-l").lines[0], text, kPlain)) << text;
+  }
+}
+
 TEST(PamEdit, AgainChangesNothingAndOtherAccountsChangeOnlyTheBlock) {
   for (const PamSetup& setup : {kPlain, kRescue}) {
     EXPECT_EQ(edited(edited(kSmall), setup), edited(kSmall, setup));
