@@ -73,6 +73,20 @@ def test_put_in_twice_and_taken_out_twice(host):
     assert runs(host, "--remove") == "Nothing to change.\n" and tree(host) == before
 
 
+def test_sudo_su_cron_and_at_ask_too_where_they_are(host):
+    host.sh("printf 'account include su\\n' > /etc/pam.d/su-l; printf '@include common-account\\n' > /etc/pam.d/sudo; rm -f /etc/pam.d/atd; "
+            "printf 'session required pam_loginuid.so\\n@include common-account\\n@include common-session-noninteractive\\n' > /etc/pam.d/cron")
+    before = tree(host)
+    runs(host, "--apply", "--rescue", "rescue")
+    modes = {name: host.sh(f"grep -o 'mode=.*' /etc/pam.d/{name} || true").split() for name in ("sudo", "su", "su-l", "cron")}
+    assert modes == {"sudo": ["mode=sudo"], "su": ["mode=sudo"], "su-l": [], "cron": ["mode=job"] * 2}, "su-l includes su"
+    assert "quiet ruser in rescue" in host.read("/etc/pam.d/sudo") and "pam_exec" not in host.read("/etc/pam.d/cron")
+    assert host.run("test", "-e", "/etc/pam.d/atd").returncode == 1
+    assert {f"pam_{name}": doctor(host, f"pam_{name}")[0][0] for name in modes} == dict.fromkeys((f"pam_{name}" for name in modes), "ok")
+    runs(host, "--remove")
+    assert tree(host) == before
+
+
 def test_json(host):
     told = json.loads(runs(host, "--dry-run", "--json", code=1))
     assert told["done"] is False and {f["path"]: f["change"] for f in told["files"]}[PAM] == "changed"

@@ -8,11 +8,11 @@ PROGRAMS = ("jitwg", "jitwgd", "jitwg-signer", "jitwg-gateway", "jitwg-hostd", "
 _DAEMON = r'''#!/usr/bin/python3 -IS
 import json, os, select, signal, socket, stat, sys
 name = os.path.basename(sys.argv[0])
+if sys.argv[1:2] in (["selftest"], ["setup"]):
+    sys.exit(0)
 if name == "@broken@":
     print("cannot go on like this", file=sys.stderr)
     sys.exit(9)
-if sys.argv[1:2] == ["selftest"]:
-    sys.exit(0)
 conf = {"jitwgd": "broker"}.get(name, name.removeprefix("jitwg-"))
 config = dict(line.strip().split(" = ", 1) for line in open(f"/etc/jitwg/{conf}.conf"))
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))

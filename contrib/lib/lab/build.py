@@ -70,7 +70,6 @@ def _compiled(name, text):
 
 def sshd_files(build):
     return {
-        "sshd": read(f"{_CONTRIB}/sshd/jitwg.conf"),
         "pam": read(f"{_CONTRIB}/pam/sshd"),
         "principals": read(f"{build}/bin/jitwg-principals", binary=True),
         "module": read(f"{build}/lib/{world.PAM_MODULE}", binary=True),

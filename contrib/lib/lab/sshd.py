@@ -1,6 +1,7 @@
-"""sshd on a jump host: Debian's own configuration plus the files an admin would install."""
+"""sshd on a jump host: Debian's own configuration, and what `jitwg-hostd setup` makes of it."""
 
 import os
+import subprocess
 
 from . import world
 from .files import empty_folder, write
@@ -19,7 +20,7 @@ UseDNS no
 
 
 def install(host, key, files):
-    """`key`: sshd's own; `files`: jitwg's snippets and helpers by name, or None for a plain sshd."""
+    """`key`: sshd's own; `files`: jitwg's helpers and PAM's file by name, or None for a plain sshd."""
     empty_folder("/etc/ssh/sshd_config.d")
     for name in os.listdir("/etc/ssh"):
         if name.startswith("ssh_host_"):
@@ -32,7 +33,8 @@ def install(host, key, files):
     if files is None:
         write("/etc/ssh/sshd_config.d/00-jitwg.conf", _PLAIN_CONFIG)
         return
-    write("/etc/ssh/sshd_config.d/00-jitwg.conf", files["sshd"])
-    write("/etc/pam.d/sshd", files["pam"])
+    write("/etc/pam.d/sshd", files["pam"])  # Debian's, whatever this machine has made of its own
     write(f"{world.LIB_DIR}/jitwg-principals", files["principals"], 0o755)
     write(f"{world.LIB_DIR}/{world.PAM_MODULE}", files["module"])
+    subprocess.run([f"{world.BIN_DIR}/jitwg-hostd", "setup", "--apply"], check=True, stdin=subprocess.DEVNULL,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
