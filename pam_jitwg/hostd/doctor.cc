@@ -178,9 +178,7 @@ Finding examine_linger(const pam::ManagedFiles& managed) {
       denied |= file.text.find("set-self-linger") != std::string::npos;
   return check(denied, "linger", "nobody lingers, and nobody may by themselves",
                "polkit lets everybody keep processes without a login",
-               "/etc/polkit-1/rules.d/jitwg.rules: polkit.addRule(function(action) { if (action.id "
-               "== \"org.freedesktop.login1.set-self-linger\") return polkit.Result.NO; });",
-               Finding::Level::warning);
+               "jitwg-hostd setup --apply", Finding::Level::warning);
 }
 
 std::vector<ConfigFile> journald_files() {

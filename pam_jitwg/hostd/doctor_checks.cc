@@ -81,7 +81,7 @@ Findings check_sshd(const std::string& user, const SshdSettings& settings,
     found.push_back(
         problem("sshd", "for " + user + ", " + keyword + " is \"" + value(keyword) + "\": " + why,
                 std::string(kSshdFile) + ": " + line + set_by(keyword, value(keyword), files) +
-                    "; then systemctl reload ssh"));
+                    "; jitwg-hostd setup --apply sees to it; then systemctl reload ssh"));
   };
   for (const auto& [line, why] : kExactly) {
     const std::string text = line;

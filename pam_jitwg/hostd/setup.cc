@@ -236,7 +236,9 @@ struct Workplace {
 Result<Workplace> enter() {
   JITWG_ASSIGN(Fd lock, setup::lock_files_of("/etc/pam.d"));
   JITWG_ASSIGN(Scratch scratch, Scratch::make());
-  sweep_asides(setup_paths(doctor::names_in(kRescueKeys)));
+  std::vector<std::string> rescue = doctor::names_in(kRescueKeys);
+  for (std::string& name : rescue) name = name.substr(0, name.find(".jitwg-"));
+  sweep_asides(setup_paths(rescue));
   return Workplace{std::move(lock), std::move(scratch)};
 }
 

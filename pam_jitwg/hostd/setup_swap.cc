@@ -78,6 +78,7 @@ Result<void> prepare(Step& step) {
     JITWG_TRY(make_directory(folder_of(step.real), 0755));
     step.made_folder = true;
   }
+  sweep_asides({step.change.path});  // of one that was killed
   if (before && ::link(step.real.c_str(), step.old().c_str()) != 0) return fail_errno(step.old(), errno);
   if (!after) return {};
   const Fd fd(::open(step.fresh().c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));

@@ -187,6 +187,38 @@ def test_a_reboot_brings_everything_back(site):
     site.types("broker", "jitwgd init | cmp - trust.txt")
 
 
+def test_the_rescue_account_comes_in_when_nothing_of_ours_is_left(site):
+    site.types("jump1", "ssh-keygen -q -t ed25519 -N '' -f /root/rescue && cat /root/rescue.pub >> /etc/ssh/jitwg-rescue_keys/rescue")
+    gone = "systemctl stop jitwg-hostd.socket jitwg-hostd.service; mv /usr/local/lib/jitwg /root/lib; mv /usr/local/sbin/jitwg-hostd /root/; mv /etc/jitwg /root/etc"
+    site.types("jump1", gone)
+    login = "ssh -i /root/rescue -o BatchMode=yes -o StrictHostKeyChecking=no rescue@localhost 'id -un; echo $XDG_SESSION_ID'"
+    try:
+        assert len(site.types("jump1", login).split()) == 2, "a login of logind's like any other"
+    finally:
+        site.types("jump1", "mv /root/lib /usr/local/lib/jitwg; mv /root/jitwg-hostd /usr/local/sbin; mv /root/etc /etc/jitwg; systemctl start jitwg-hostd.socket jitwg-hostd.service")
+    (told,) = map(json.loads, site.types("jump1", "journalctl -o json JITWG_EVENT=rescue.login").splitlines())
+    assert told["PRIORITY"] == "1" and told["_UID"] == "0" and told["JITWG_PERSON"] == "rescue", told  # logger is gone before journald asks for its _EXE
+
+
+def test_nobody_makes_their_own_processes_outlive_the_login(site):
+    linger = "loginctl enable-linger; test -e /var/lib/systemd/linger/alice"
+    assert site.machines["jump1"].shell(linger, user="alice").returncode != 0
+    found = json.loads(site.machines["jump1"].run("jitwg-hostd", "doctor", "--json").stdout)
+    assert [f["level"] for f in found if f["check"] == "linger"] == ["ok"]
+    site.types("jump1", "rm /etc/polkit-1/rules.d/00-jitwg.rules; systemctl restart polkit")
+    assert site.machines["jump1"].shell(linger, user="alice").returncode == 0, "or this tried nothing"
+    site.types("jump1", "loginctl disable-linger alice; jitwg-hostd setup --apply; systemctl restart polkit")
+    assert site.machines["jump1"].shell(linger, user="alice").returncode != 0
+
+
+def test_taken_out_again_debian_s_files_are_debian_s(site):
+    debian = "dpkg --verify openssh-server sudo util-linux login; test ! -e /etc/ssh/sshd_config.d/00-jitwg.conf || echo there; cmp /etc/ssh/sshd_config /usr/share/openssh/sshd_config"
+    assert "/etc/pam.d/sshd" in site.machines["jump1"].shell(debian).stdout
+    site.types("jump1", "jitwg-hostd setup --remove && sshd -t")
+    assert site.types("jump1", debian) == ""
+    site.types("jump1", "jitwg-hostd setup --apply && sshd -t && systemctl reload ssh")
+
+
 def test_each_host_is_told_all_the_packages_it_needs(site):
     """The tree has the packages of all hosts; so ask which those are that each host's programs link."""
     essential = {"libc6", "libgcc-s1", "libstdc++6", "libsystemd0", "libpam0g"}

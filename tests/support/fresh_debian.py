@@ -16,7 +16,7 @@ from realm import ROOT, wait_for
 
 CACHE = ROOT / "build" / "debian"
 # What an installed Debian server has, and what stands in for a kernel without WireGuard.
-_SERVER = ["dbus", "iproute2", "libpam-systemd", "openssh-server", "procps", "sudo", "systemd-sysv", "netcat-openbsd"]
+_SERVER = ["dbus", "iproute2", "libpam-systemd", "openssh-server", "polkitd", "procps", "sudo", "systemd-sysv", "netcat-openbsd"]
 _STAND_IN = ["wireguard-go"]
 
 

@@ -78,7 +78,7 @@ TEST(CheckSshd, NamesTheLineThatCounts) {
   EXPECT_EQ(found[0].remedy,
             "/etc/ssh/sshd_config.d/00-jitwg.conf: PasswordAuthentication no (now set by "
             "/etc/ssh/sshd_config:2); "
-            "then systemctl reload ssh");
+            "jitwg-hostd setup --apply sees to it; then systemctl reload ssh");
 }
 
 const PamSetup kSetup = {"/usr/local/lib/jitwg/pam_jitwg.so", {}};
