@@ -9,6 +9,7 @@
 #include <security/pam_modules.h>
 #include <syslog.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
@@ -73,6 +74,23 @@ bool mark_session(const Call& call, const Answer& answer) {
   return true;
 }
 
+// The kernel gives a new audit session to whoever writes its loginuid, the same one too; only the
+// process itself may. Where it may not (CAP_AUDIT_CONTROL), hostd goes without.
+void renew_audit_session(const Call& call, const Question& question) {
+  char uid[16] = {};
+  bool renewed = false;
+  if (FILE* file = std::fopen("/proc/self/loginuid", "r+e")) {
+    renewed = std::fgets(uid, sizeof uid, file) != nullptr && std::fseek(file, 0, SEEK_SET) == 0 &&
+              std::fputs(uid, file) >= 0;
+    renewed = std::fclose(file) == 0 && renewed;
+  }
+  std::string why;
+  const auto answer = ask(hostd(), question, kDeadline / 4, why);
+  if (!renewed || !answer || !answer->allow)
+    pam_syslog(call.handle, LOG_WARNING, "the login has no audit session of its own: %s",
+               why.empty() ? "loginuid cannot be written" : why.c_str());
+}
+
 // Name, and whether managed. sudo and su: who runs them, by the kernel, for PAM_USER and PAM_RUSER
 // are one or the other's choice. Everything else: whose login or job it is.
 std::pair<std::string, bool> person_of(const Call& call) {
@@ -128,6 +146,8 @@ Said ask_hostd(const Call& call, const std::string& user) {
     tell(call, true, answer->text);
     return Said::deny;
   }
+  if (phase == Phase::open && answer->code == kRenewAuditSession)
+    renew_audit_session(call, question);
   if (call.entry == Entry::open && !mark_session(call, *answer))
     return refuse(Said::bad_input, "the session has ended, or memory has");
   return Said::allow;

@@ -39,6 +39,7 @@ constexpr std::array kRows = {
     Row{EventName::login_denied, "login.denied", "c53bead205e64f7f8ca0aa71033389e2", LOG_WARNING},
     Row{EventName::login_opened, "login.opened", "8eeb8ad53f6149ec9ff5a80aa3559eee", LOG_NOTICE},
     Row{EventName::login_closed, "login.closed", "1358296c22b74b7ab9f43a48c190f4f6", LOG_NOTICE},
+    Row{EventName::login_left_behind, "login.left_behind", "94da4a144f65439d90d9ff619795ad68", LOG_WARNING},
     Row{EventName::command_executed, "command.executed", "bffdacf0a2934af59a8a05398201ca6e", LOG_INFO},
     Row{EventName::sudo_checked, "sudo.checked", "2c5448a39fcd4bfe810ce67b5e1a4623", LOG_INFO},
     Row{EventName::session_closing, "session.closing", "ba9928a8487e436bbeb816eaca87b13c", LOG_NOTICE},

@@ -20,7 +20,7 @@ enum class EventName {
   request_submitted, request_decided, request_lapsed, request_cancelled,
   session_opening, session_activated,
   tunnel_opened, tunnel_first_packet, tunnel_closed,
-  login_allowed, login_denied, login_opened, login_closed,
+  login_allowed, login_denied, login_opened, login_closed, login_left_behind,
   command_executed, sudo_checked,
   session_closing, session_closed, session_sealed,
   revoke_submitted, lock_set, lock_cleared,

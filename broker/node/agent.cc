@@ -310,6 +310,8 @@ std::vector<Wanted> Agent::sessions() const {
   return impl_->book ? impl_->book->sessions() : std::vector<Wanted>{};
 }
 
+int64_t Agent::revision() const { return impl_->revision; }
+
 std::optional<Seconds> Agent::silence() const {
   if (!impl_->heard) return std::nullopt;
   return std::chrono::duration_cast<Seconds>(boot_now() - *impl_->heard);

@@ -99,6 +99,8 @@ class Agent {
   std::vector<Wanted> sessions() const;
   // Time since the broker was last heard; nullopt: never since start.
   std::optional<Seconds> silence() const;
+  // Of what the broker last told; 0: nothing since start.
+  int64_t revision() const;
 
  private:
   struct Impl;

@@ -85,7 +85,26 @@ void remove_below(const std::string& directory, int depth) {
   ::rmdir(directory.c_str());  // refused while somebody is in it, which is what we want
 }
 
+bool is_manager_path(const std::string& path) {
+  const size_t at = path.rfind('@');
+  const size_t end = path.rfind(".service");
+  if (at == path.npos || end == path.npos || end <= at) return false;
+  const auto uid = parse_number<uid_t>(std::string_view(path).substr(at + 1, end - at - 1));
+  return uid && path == manager_path(*uid);
+}
+
+Result<void> check_theirs(const std::string& path) {
+  if (!path.empty() && parse_scope_path("0::" + path) == path) return {};
+  if (is_manager_path(path)) return {};
+  return fail(Code::bug, "\"" + path + "\" is neither a login scope nor a user's manager");
+}
+
 }  // namespace
+
+std::string manager_path(uid_t uid) {
+  const std::string number = std::to_string(uid);
+  return "/user.slice/user-" + number + ".slice/user@" + number + ".service";
+}
 
 std::string parse_scope_path(std::string_view text) {
   while (!text.empty()) {
@@ -132,6 +151,16 @@ Result<std::vector<SessionId>> Cgroups::sessions() const {
   return found;
 }
 
+Result<std::vector<std::pair<SessionId, pid_t>>> Cgroups::leaves() const {
+  JITWG_ASSIGN(const std::vector<SessionId> held, sessions());
+  std::vector<std::pair<SessionId, pid_t>> found;
+  for (const SessionId& session : held)
+    for (const std::string& path : children(directory(session)))
+      if (const auto pid = parse_number<pid_t>(path.substr(path.rfind('/') + 1)); pid && *pid > 0)
+        found.emplace_back(session, *pid);
+  return found;
+}
+
 Result<std::vector<pid_t>> Cgroups::processes(const SessionId& session) const {
   return processes_below(directory(session));
 }
@@ -140,20 +169,22 @@ Result<std::vector<pid_t>> Cgroups::processes(const SessionId& session, pid_t lo
   return processes_below(leaf(session, login));
 }
 
-Result<std::vector<pid_t>> Cgroups::processes_of_scope(const std::string& scope) const {
-  if (parse_scope_path("0::" + scope) != scope || scope.empty())
-    return fail(Code::bug, "\"" + scope + "\" is no login scope");
-  return processes_below(root_ + scope);
+Result<std::vector<pid_t>> Cgroups::processes_of(const std::string& theirs) const {
+  JITWG_TRY(check_theirs(theirs));
+  return processes_below(root_ + theirs);
+}
+
+Result<std::vector<pid_t>> Cgroups::managers_own(uid_t uid) const {
+  return processes_below(root_ + manager_path(uid) + "/init.scope");
 }
 
 Result<void> Cgroups::kill(const SessionId& session) const {
   return kill_below(directory(session));
 }
 
-Result<void> Cgroups::kill_scope(const std::string& scope) const {
-  if (parse_scope_path("0::" + scope) != scope || scope.empty())
-    return fail(Code::bug, "\"" + scope + "\" is no login scope");
-  return kill_below(root_ + scope);
+Result<void> Cgroups::kill_theirs(const std::string& theirs) const {
+  JITWG_TRY(check_theirs(theirs));
+  return kill_below(root_ + theirs);
 }
 
 void Cgroups::remove(const SessionId& session, pid_t login) const {

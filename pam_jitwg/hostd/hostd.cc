@@ -1,28 +1,22 @@
 #include "pam_jitwg/hostd/hostd.h"
 
-#include <signal.h>
-
 #include <algorithm>
 #include <boost/asio/post.hpp>
 
 #include "broker/base/encoding.h"
 #include "broker/os/clock.h"
-#include "pam_jitwg/hostd/terminal.h"
 
 namespace jitwg::hostd {
 
 namespace asio = boost::asio;
-using boost::system::error_code;
 
 namespace {
 
 constexpr Seconds kRememberFor{
     600};                           // sshd's LoginGraceTime (120 s by default) bounds what needs it
 constexpr size_t kMemories = 4096;  // logins on their way at once
-constexpr Seconds kScopeMayCome{30};  // pam_systemd follows us in the same stack
 constexpr Seconds kComplaintsPer{60};
 constexpr size_t kComplaints = 20;  // enough to see who does it
-constexpr auto kLookAgain = std::chrono::milliseconds(20);
 
 }  // namespace
 
@@ -35,13 +29,15 @@ Hostd::Hostd(asio::io_context& io, Settings settings, Logins logins, EventSink& 
       cgroups_(settings_.cgroup_root),
       logins_(std::move(logins)),
       ending_(cgroups_, logins_, settings_.grace,
-              [this](const Login& login) {
-                monitors_.erase({login.session, login.monitor.pid});
-                emit(EventName::login_closed, {login.session, login.person, login.target},
-                     std::nullopt, login.login + " was logged out with the end of the session");
-              }),
-      silence_([] { return std::nullopt; }),
-      poke_([] {}),
+              {[this](const Login& login) {
+                 monitors_.erase({login.session, login.monitor.pid});
+                 emit(EventName::login_closed, {login.session, login.person, login.target},
+                      std::nullopt, login.login + " was logged out with the end of the session");
+               },
+               [this](const Login& login, const std::string& text) {
+                 emit(EventName::login_left_behind, {login.session, login.person, login.target},
+                      std::nullopt, text);
+               }}),
       ending_timer_(io),
       tick_timer_(io),
       last_tick_(clock.now()) {}
@@ -49,10 +45,9 @@ Hostd::Hostd(asio::io_context& io, Settings settings, Logins logins, EventSink& 
 Result<std::unique_ptr<Hostd>> Hostd::make(asio::io_context& io, Settings settings,
                                            EventSink& events, const Clock& clock) {
   std::vector<std::string> damaged;
-  JITWG_ASSIGN(Logins logins, Logins::load(settings.logins_directory, damaged));
-  // The leaf still holds its processes and names the session; what is lost is who came from where.
+  JITWG_ASSIGN(Logins logins, Logins::load(settings.directory + "/logins", damaged));
   for (const std::string& name : damaged)
-    log(Level::error, "the record of login " + name + " is damaged, ignoring it");
+    log(Level::error, "the record of login " + name + " is damaged: what its leaf tells must do");
   std::unique_ptr<Hostd> hostd(
       new Hostd(io, std::move(settings), std::move(logins), events, clock));
   JITWG_TRY(hostd->cgroups_.prepare());
@@ -61,10 +56,7 @@ Result<std::unique_ptr<Hostd>> Hostd::make(asio::io_context& io, Settings settin
   return hostd;
 }
 
-void Hostd::connect(std::function<std::optional<Seconds>()> silence, std::function<void()> poke) {
-  silence_ = std::move(silence);
-  poke_ = std::move(poke);
-}
+void Hostd::connect(Link link) { link_ = std::move(link); }
 
 void Hostd::emit(EventName event, const About& about, std::optional<Code> code,
                  const std::string& text) {
@@ -85,8 +77,10 @@ Answer Hostd::answer(const Question& question, const Peer& peer, int socket) {
 }
 
 Answer Hostd::decide(const Question& question, const Asking& asking) {
+  if (question.phase == Phase::open)
+    if (const auto answer = open_again(question, asking)) return *answer;
   const auto memory = memories_.find(asking.monitor);
-  const Replica replica{silence_(), settings_.fresh_within, settings_.lost_contact_after,
+  const Replica replica{link_.silence(), settings_.fresh_within, settings_.lost_contact_after,
                         logins_.persons()};
   std::optional<Remembered> remembered;
   if (memory != memories_.end()) remembered = memory->second.remembered;
@@ -118,7 +112,10 @@ Answer Hostd::decide(const Question& question, const Asking& asking) {
                     bound.error().message);
     }
   }
-  return judged.answer;
+  Answer answer = judged.answer;
+  if (question.phase == Phase::open && shares_audit_session(asking.monitor))
+    answer.code = pam::kRenewAuditSession;
+  return answer;
 }
 
 Answer Hostd::refuse(const Question& question, const Asking& asking, Answer answer, Code code,
@@ -177,139 +174,6 @@ void Hostd::move_early(const SessionId& session, const Process& monitor) {
   });
 }
 
-Result<void> Hostd::bind(const Question& question, const Grant& grant, const Process& monitor) {
-  // Taken first: from here on it is this process or nothing, whoever gets its pid later.
-  JITWG_ASSIGN(const Fd pidfd, open_pidfd(monitor));
-  const bool job = question.phase == Phase::job_open;
-  const Login login{grant.session,
-                    grant.person,
-                    question.user,
-                    grant.target,
-                    job ? question.service : question.client,
-                    monitor,
-                    clock_.now(),
-                    grant.not_after,
-                    {},
-                    true,
-                    audit_session_of(monitor.pid)};
-  JITWG_TRY(cgroups_.attach(grant.session, monitor.pid));
-  if (has_exited(pidfd)) return fail(Code::not_live, "the login is gone already");
-  JITWG_TRY(logins_.put(login));
-  memories_.erase(monitor);
-  watch(login);
-  emit(EventName::login_opened, {grant.session, grant.person, grant.target}, std::nullopt,
-       (job ? question.service + " runs a job of " + question.user
-            : question.user + " logged in from " + question.client) +
-           ", process " + std::to_string(monitor.pid));
-  return {};
-}
-
-Answer Hostd::close(const Question& question, const Asking& asking) {
-  const Login* login = asking.asker.is_root ? logins_.find(asking.monitor) : nullptr;
-  if (login == nullptr || login->login != question.user)
-    return {false, std::string(name(Code::not_live)), "", 0, "jitwg: no such login"};
-  const Answer yes{true, "ok", login->session.str(), login->not_after.time_since_epoch().count(),
-                   ""};
-  if (login->is_open) closed(*login);
-  return yes;
-}
-
-void Hostd::end_soon(const Process& monitor) {
-  auto pidfd = open_pidfd(monitor);
-  if (!pidfd) return;
-  const auto timer = std::make_shared<asio::steady_timer>(io_, settings_.grace);
-  const auto fd = std::make_shared<Fd>(std::move(*pidfd));
-  timer->async_wait([timer, fd](error_code stopped) {
-    if (!stopped) send_signal(*fd, SIGTERM);
-  });
-}
-
-// ---- logins that run ----
-
-void Hostd::watch(const Login& login) {
-  auto pidfd = open_pidfd(login.monitor);
-  const LoginKey key{login.session, login.monitor.pid};
-  if (!pidfd) {
-    asio::post(io_, [this, key] { monitor_gone(key); });
-    return;
-  }
-  auto& watched = monitors_[key];
-  watched = std::make_unique<asio::posix::stream_descriptor>(io_, pidfd->release());
-  watched->async_wait(asio::posix::stream_descriptor::wait_read, [this, key](error_code failed) {
-    if (!failed) monitor_gone(key);
-  });
-}
-
-// close_session may never be called (SIGKILL): the kernel's word counts.
-void Hostd::monitor_gone(const LoginKey& key) {
-  monitors_.erase(key);
-  const Login* login = logins_.find(key);
-  if (login == nullptr) return;
-  if (login->is_open) closed(*login);
-  if (const Login* left = logins_.find(key)) forget_if_empty(*left);
-  if (!ending_.under_way().empty()) schedule_endings();
-}
-
-void Hostd::closed(Login login) {
-  if (login.scope.empty()) login.scope = cgroups_.scope_of(login.monitor.pid);
-  login.is_open = false;
-  if (const auto stored = logins_.put(login); !stored)
-    log(Level::error, stored.error().render() + " session=" + login.session.str());
-  emit(EventName::login_closed, {login.session, login.person, login.target}, std::nullopt,
-       login.login + " logged out");
-}
-
-// What is left of a login that was closed stays bound to its session: it is ended with it.
-void Hostd::forget_if_empty(const Login& login) {
-  const auto leaf = cgroups_.processes(login.session, login.monitor.pid);
-  const auto scope = login.scope.empty() ? Result<std::vector<pid_t>>(std::vector<pid_t>())
-                                         : cgroups_.processes_of_scope(login.scope);
-  if (login.is_open || !leaf || !scope || !leaf->empty() || !scope->empty()) return;
-  const LoginKey key{login.session, login.monitor.pid};
-  cgroups_.remove(key.first, key.second);
-  if (const auto dropped = logins_.drop(key); !dropped)
-    log(Level::error, dropped.error().render() + " session=" + key.first.str());
-}
-
-void Hostd::resume() {
-  const auto known = logins_.all();
-  for (const auto& [key, login] : known)
-    if (login.is_open) watch(login);
-  if (!known.empty())
-    log(Level::info, std::to_string(known.size()) + " logins were running when hostd started");
-}
-
-void Hostd::tick() {
-  const WallTime now = clock_.now();
-  const auto all = logins_.all();
-  for (const auto& [key, login] : all) {
-    if (!login.is_open) {
-      if (!monitors_.contains(key)) forget_if_empty(login);
-      continue;
-    }
-    if (login.scope.empty() && now < login.since + kScopeMayCome) {
-      Login moved = login;
-      moved.scope = cgroups_.scope_of(login.monitor.pid);
-      if (!moved.scope.empty() && monitors_.contains(key)) (void)logins_.put(moved);
-    }
-    if (const auto left = due_warning(login.not_after, last_tick_, now)) {
-      auto processes =
-          cgroups_.processes(login.session, login.monitor.pid).value_or(std::vector<pid_t>());
-      if (!login.scope.empty()) {
-        const auto more = cgroups_.processes_of_scope(login.scope).value_or(std::vector<pid_t>());
-        processes.insert(processes.end(), more.begin(), more.end());
-      }
-      write_to_terminals(terminals_of(processes), "jitwg: session " + login.session.str() +
-                                                      " ends in " + render_duration(*left));
-    }
-  }
-  last_tick_ = now;
-  tick_timer_.expires_after(Seconds(1));
-  tick_timer_.async_wait([this](error_code stopped) {
-    if (!stopped) tick();
-  });
-}
-
 // ---- the agent's wishes ----
 
 Result<void> Hostd::admit(const Grant& grant) {
@@ -320,6 +184,7 @@ Result<void> Hostd::admit(const Grant& grant) {
 
 std::vector<node::Outcome> Hostd::converge(const std::vector<node::Wanted>& wanted, WallTime now) {
   grants_.set(wanted, now);  // from this line on nobody new comes in who should not
+  look_at_leaves();
   std::vector<node::Outcome> outcomes;
   std::set<SessionId> seen;
   for (const node::Wanted& w : wanted) {
@@ -373,27 +238,9 @@ std::optional<std::vector<node::Outcome>> Hostd::add(const std::vector<node::Wan
 }
 
 boost::json::value Hostd::evidence_of_absence(const SessionId& session) {
-  const auto processes = cgroups_.processes(session);
+  const auto processes = ending_.belongings().all_processes(session);
   if (!processes || !processes->empty() || !logins_.of(session).empty()) return nullptr;
   return {{"processes", 0}};
-}
-
-void Hostd::schedule_endings() {
-  if (ending_scheduled_) return;
-  ending_scheduled_ = true;
-  ending_timer_.expires_after(kLookAgain);
-  ending_timer_.async_wait([this](error_code stopped) {
-    ending_scheduled_ = false;
-    if (stopped) return;
-    bool finished = false;
-    for (const SessionId& session : ending_.under_way()) {
-      const auto gone = ending_.again(session, boot_now());
-      if (!gone) log(Level::error, gone.error().render() + " session=" + session.str());
-      finished |= gone && *gone;
-    }
-    if (finished) poke_();
-    if (!ending_.under_way().empty()) schedule_endings();
-  });
 }
 
 }  // namespace jitwg::hostd

@@ -27,7 +27,7 @@ struct Settings {
   std::string node;
   ssh::CaKeys ca;
   std::string cgroup_root;
-  std::string logins_directory;
+  std::string directory;  // <runtime-dir>/hostd: what a restart must know
   pam::ManagedFiles managed;  // as the module reads them
   Seconds grace{5};
   Seconds fresh_within{120};
@@ -40,7 +40,12 @@ class Hostd final : public node::Enforcer {
   static Result<std::unique_ptr<Hostd>> make(boost::asio::io_context& io, Settings settings,
                                              EventSink& events, const Clock& clock);
   // How the agent is reached, which itself needs an Enforcer to be made: called once, before run.
-  void connect(std::function<std::optional<Seconds>()> silence, std::function<void()> poke);
+  struct Link {
+    std::function<std::optional<Seconds>()> silence = [] { return std::nullopt; };
+    std::function<int64_t()> revision = [] { return 0; };
+    std::function<void()> poke = [] {};
+  };
+  void connect(Link link);
 
   // A Server's Handler.
   Answer answer(const Question& question, const Peer& peer, int socket);
@@ -64,6 +69,8 @@ class Hostd final : public node::Enforcer {
   Answer decide(const Question& question, const Asking& asking);
   void move_early(const SessionId& session, const Process& monitor);
   Result<void> bind(const Question& question, const Grant& grant, const Process& monitor);
+  bool shares_audit_session(const Process& monitor) const;
+  std::optional<Answer> open_again(const Question& question, const Asking& asking);
   Answer refuse(const Question& question, const Asking& asking, Answer answer, Code code,
                 const std::optional<SessionId>& session, const std::string& detail);
   Answer close(const Question& question, const Asking& asking);
@@ -71,12 +78,17 @@ class Hostd final : public node::Enforcer {
   void remember(const Process& monitor, const Remembered& remembered);
   void end_soon(const Process& monitor);
 
+  // running.cc
   void watch(const Login& login);
+  void wait_for_exit(const LoginKey& key);
   void monitor_gone(const LoginKey& key);
   void closed(Login login);
-  void forget_if_empty(const Login& login);
+  void forget_if_empty(const LoginKey& key);
+  void update(const Login& login);
   void resume();
+  void look_at_leaves();
   void schedule_endings();
+  void leave_state(WallTime now);
   void tick();
   struct About {
     std::optional<SessionId> session;
@@ -94,14 +106,17 @@ class Hostd final : public node::Enforcer {
   Grants grants_;
   std::map<Process, Memory> memories_;
   std::map<LoginKey, std::unique_ptr<boost::asio::posix::stream_descriptor>> monitors_;  // pidfds
-  std::function<std::optional<Seconds>()> silence_;
-  std::function<void()> poke_;
+  Link link_;
   boost::asio::steady_timer ending_timer_;
   boost::asio::steady_timer tick_timer_;
   bool ending_scheduled_ = false;
+  bool leaves_were_read_ = false;
   WallTime complaints_since_;
   size_t complaints_ = 0;
   WallTime last_tick_;
+  WallTime state_written_;
+  int64_t state_revision_ = 0;
+  bool state_complained_ = false;
 };
 
 }  // namespace jitwg::hostd

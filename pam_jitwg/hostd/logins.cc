@@ -20,7 +20,10 @@ std::string render_login(const Login& l) {
                                   {"not_after", render_time(l.not_after)},
                                   {"scope", l.scope},
                                   {"open", l.is_open},
-                                  {"audit_session", l.audit_session}});
+                                  {"audit_session", l.audit_session},
+                                  {"uid", l.uid},
+                                  {"first_since", render_time(l.first_since)},
+                                  {"first_start", static_cast<int64_t>(l.first_start)}});
 }
 
 Result<Login> parse_login(std::string_view text) {
@@ -40,13 +43,29 @@ Result<Login> parse_login(std::string_view text) {
                     scope = object.string("scope");
   const bool is_open = object.boolean("open");
   const int64_t audit = object.optional_integer("audit_session").value_or(kNoAuditSession);
-  if (audit <= 0 || audit > kNoAuditSession)
-    object.problem({Code::bad_value, "login: not an audit session", ""});
+  const int64_t uid = object.optional_integer("uid").value_or(kNoUid);
+  if (audit <= 0 || audit > kNoAuditSession || uid < 0 || uid > kNoUid)
+    object.problem({Code::bad_value, "login: not an audit session or uid", ""});
+  const auto first_since = parse_time(
+      object.optional_string("first_since").value_or(since ? render_time(*since) : ""));
+  if (!first_since) object.problem(first_since.error());
+  const int64_t first_start = object.optional_integer("first_start").value_or(start);
+  if (first_start < 0) object.problem({Code::bad_value, "login: not a start", ""});
   JITWG_TRY(object.finish());
-  return Login{*session, person,     login,
-               target,   client,     {static_cast<pid_t>(pid), static_cast<uint64_t>(start)},
-               *since,   *not_after, scope,
-               is_open,  static_cast<uint32_t>(audit)};
+  return Login{.session = *session,
+               .person = person,
+               .login = login,
+               .target = target,
+               .client = client,
+               .monitor = {static_cast<pid_t>(pid), static_cast<uint64_t>(start)},
+               .since = *since,
+               .not_after = *not_after,
+               .scope = scope,
+               .is_open = is_open,
+               .audit_session = static_cast<uint32_t>(audit),
+               .uid = static_cast<uid_t>(uid),
+               .first_since = *first_since,
+               .first_start = static_cast<uint64_t>(first_start)};
 }
 
 Result<Logins> Logins::load(const std::string& directory, std::vector<std::string>& damaged) {
@@ -76,6 +95,11 @@ Result<void> Logins::put(const Login& login) {
   JITWG_TRY(write_file(path(key), render_login(login), 0644));
   logins_.insert_or_assign(key, login);
   return {};
+}
+
+Result<void> Logins::update(const Login& login) {
+  logins_.insert_or_assign({login.session, login.monitor.pid}, login);
+  return put(login);
 }
 
 Result<void> Logins::drop(const LoginKey& key) {

@@ -18,6 +18,8 @@
 
 namespace jitwg::hostd {
 
+inline constexpr uid_t kNoUid = static_cast<uid_t>(-1);  // not known
+
 struct Login {
   SessionId session;
   std::string person;
@@ -30,6 +32,11 @@ struct Login {
   std::string scope;  // logind's cgroup, once pam_systemd moved the login there
   bool is_open = true;
   uint32_t audit_session = kNoAuditSession;  // the kernel's, if it is this login's alone
+  uid_t uid = kNoUid;                        // of `login`
+  // Since when the session has had logins of this unix user here, without a moment when nothing of
+  // them was left: first_start in clock ticks since boot, as Process::start.
+  WallTime first_since = since;
+  uint64_t first_start = monitor.start;
   bool operator==(const Login&) const = default;
 };
 
@@ -44,6 +51,9 @@ class Logins {
   static Result<Logins> load(const std::string& directory, std::vector<std::string>& damaged);
 
   Result<void> put(const Login& login);  // on disk first
+  // Of a login that is there: true at once, whatever the disk says. On error a restart would find
+  // what was before, and looks at the kernel anyway.
+  Result<void> update(const Login& login);
   Result<void> drop(const LoginKey& key);
 
   const std::map<LoginKey, Login>& all() const { return logins_; }

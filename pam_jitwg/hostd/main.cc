@@ -63,9 +63,7 @@ const std::vector<Option> kOptions = {
     {"json", "", "status, doctor, init, setup: for programs", true, true},
 };
 
-std::string logins_directory(const Config& config) {
-  return config.get("runtime-dir") + "/hostd/logins";
-}
+std::string state_directory(const Config& config) { return config.get("runtime-dir") + "/hostd"; }
 
 Result<Seconds> duration(const Config& config, const std::string& key) {
   if (key == "grace" && config.get(key) == "0s") return Seconds(0);
@@ -90,7 +88,7 @@ Result<void> serve(const Config& config) {
   JITWG_ASSIGN(const std::string pem, read_secret_file(config.get("node-key"), 16 * 1024));
   JITWG_ASSIGN(ssh::PrivateKey node_key, ssh::PrivateKey::parse_openssh(pem));
   JITWG_ASSIGN(http::BrokerAddress broker, http::read_broker_address(config));
-  hostd::Settings settings{node, ca, config.get("cgroup-root"), logins_directory(config)};
+  hostd::Settings settings{node, ca, config.get("cgroup-root"), state_directory(config)};
   settings.managed = {config.get("managed"), "/etc/passwd", 0};
   JITWG_ASSIGN(settings.grace, duration(config, "grace"));
   JITWG_ASSIGN(settings.fresh_within, duration(config, "fresh-within"));
@@ -100,7 +98,7 @@ Result<void> serve(const Config& config) {
   const SystemClock clock;
   JournalSink events;
   boost::asio::io_context io(1);
-  JITWG_TRY(make_directory(config.get("runtime-dir") + "/hostd", 0700));
+  JITWG_TRY(make_directory(state_directory(config), 0700));
   JITWG_ASSIGN(const auto hostd, hostd::Hostd::make(io, settings, events, clock));
   const auto is_mine = [](const Grant& grant, const std::string& name) {
     for (const GrantJumpHost& host : grant.jump_hosts)
@@ -109,7 +107,8 @@ Result<void> serve(const Config& config) {
   };
   node::Agent agent(io, {std::move(broker), node, realm, ca, config.get("state-dir")},
                     std::move(node_key), *hostd, is_mine, clock);
-  hostd->connect([&agent] { return agent.silence(); }, [&agent] { agent.poke(); });
+  hostd->connect({[&agent] { return agent.silence(); }, [&agent] { return agent.revision(); },
+                  [&agent] { agent.poke(); }});
   // Grants first, socket after: nobody is refused for what is on the disk.
   JITWG_TRY(agent.start());
   JITWG_ASSIGN(Fd listener,
@@ -127,9 +126,13 @@ Result<void> serve(const Config& config) {
 }
 
 Result<void> print_status(const Config& config) {
-  JITWG_ASSIGN(const std::string text,
-               hostd::render_status(logins_directory(config), config.has("json")));
+  JITWG_ASSIGN(const hostd::Status status,
+               hostd::observe_status(state_directory(config), config.get("cgroup-root")));
+  const WallTime now = SystemClock().now();
+  const std::string text = config.has("json") ? render_json(hostd::render_status(status, now)) + "\n"
+                                              : hostd::render_status_table(status, now);
   std::fputs(text.c_str(), stdout);
+  if (!status.is_running) return fail(Code::hostd_unavailable, "");  // that was told
   return {};
 }
 

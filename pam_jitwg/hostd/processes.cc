@@ -79,6 +79,12 @@ uint32_t audit_session_of(pid_t pid) {
   return session && *session != 0 ? *session : kNoAuditSession;
 }
 
+uid_t login_uid_of(pid_t pid) {
+  const auto text =
+      pid > 0 ? read_file(proc(pid, "loginuid"), kProcBytes) : Result<std::string>(std::string());
+  return text ? parse_number<uid_t>(*text).value_or(static_cast<uid_t>(-1)) : static_cast<uid_t>(-1);
+}
+
 bool is_root_sshd(pid_t pid) {
   const auto status = read_file(proc(pid, "status"), kProcBytes);
   if (pid <= 0 || !status || !is_roots(*status)) return false;
@@ -93,8 +99,10 @@ bool is_root_sshd(pid_t pid) {
   return file == "sshd" || file == "sshd-session" || file == "sshd-auth";
 }
 
+Fd open_pidfd(pid_t pid) { return Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))); }
+
 Result<Fd> open_pidfd(const Process& process) {
-  Fd fd(static_cast<int>(::syscall(SYS_pidfd_open, process.pid, 0)));
+  Fd fd = open_pidfd(process.pid);
   if (!fd.valid() && errno != ESRCH) return fail_errno("pidfd_open", errno);
   const auto now = observe_process(process.pid);
   // Looked at after the pidfd was taken: if the start time is right now, the pidfd is of that
@@ -111,8 +119,8 @@ Fd peer_pidfd(int socket) {
   return Fd(fd);
 }
 
-bool has_exited(const Fd& pidfd) {
-  pollfd p{pidfd.get(), POLLIN, 0};
+bool has_exited(int pidfd) {
+  pollfd p{pidfd, POLLIN, 0};
   return ::poll(&p, 1, 0) != 0;
 }
 

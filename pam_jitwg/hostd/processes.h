@@ -34,6 +34,9 @@ Result<ProcessStat> observe_process(pid_t pid);  // not_live when there is none
 inline constexpr uint32_t kNoAuditSession = 4294967295;
 uint32_t audit_session_of(pid_t pid);
 
+// The user that the kernel holds answerable (/proc/PID/loginuid); -1: nobody, or it cannot say.
+uid_t login_uid_of(pid_t pid);
+
 // Is this an sshd process that only root can have made: real and saved uid 0, and the executable
 // root's and named sshd, sshd-session or sshd-auth (OpenSSH ≥ 9.8)?
 bool is_root_sshd(pid_t pid);
@@ -41,10 +44,13 @@ bool is_root_sshd(pid_t pid);
 // A pidfd of exactly this process; not_live if it is gone or the pid is another's by now. Readable
 // on exit.
 Result<Fd> open_pidfd(const Process& process);
+// Of whoever has this pid now; invalid if nobody.
+Fd open_pidfd(pid_t pid);
 // The pidfd that the kernel kept from connect(2) on (SO_PEERPIDFD, Linux 6.5); invalid on older
 // kernels.
 Fd peer_pidfd(int socket);
-bool has_exited(const Fd& pidfd);
+bool has_exited(int pidfd);
+inline bool has_exited(const Fd& pidfd) { return has_exited(pidfd.get()); }
 // False if it is gone already.
 bool send_signal(const Fd& pidfd, int signal);
 

@@ -77,7 +77,7 @@ def at_gateway(lab, host="gw"):
 
 
 def logins(lab, host="jump"):
-    return {e["session"] for e in json.loads(lab.exec(host, "jitwg-hostd", "status", "--json").stdout)}
+    return {e["session"] for e in json.loads(lab.exec(host, "jitwg-hostd", "status", "--json").stdout)["logins"]}
 
 
 class Shell:

@@ -253,8 +253,8 @@ class Jump:
 
     def status(self):
         result = self.run(f"{BUILD}/bin/jitwg-hostd", "status", "--json", "--config", self.directory / "hostd.conf")
-        assert result.returncode == 0, result
-        return json.loads(result.stdout)
+        assert result.returncode == (5 if self.hostd is None else 0), result
+        return json.loads(result.stdout)["logins"]
 
     def processes_named(self, word):
         return self.run("pgrep", "-f", word).stdout.split()

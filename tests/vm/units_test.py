@@ -1,272 +1,20 @@
-"""Our units under a real systemd, in the machine of tests/vm/run: kernel WireGuard, logind, journald, audit, sshd.
-
-The machine is broker, gateway and jump host at once; alice and carol sit in a network namespace `person`, the database
-in another, and sshd listens in a third, so that the jump host is behind the gateway as it should be.
-"""
+"""Our units under a real systemd, in the machine of tests/vm/run: kernel WireGuard, logind, journald, audit, sshd."""
 
 import json
 import os
 import pwd
 import re
-import select
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
+from vm_site import DAEMONS, Held, assert_alive, jitwg, journal, pid_of, run, show, status_of, unit, wait_for, write
+
 pytestmark = pytest.mark.skipif("JITWG_VM" not in os.environ, reason="for the machine of tests/vm/run")
 
-DAEMONS = {"jitwg-signer": "jitwg-ca", "jitwgd": "jitwg", "jitwg-gateway": "jitwg-gw", "jitwg-hostd": "root"}
 CAP_DAC_OVERRIDE, CAP_KILL, CAP_NET_ADMIN, CAP_SYS_PTRACE, CAP_SYS_NICE = 1 << 1, 1 << 5, 1 << 12, 1 << 19, 1 << 23
-DB, JUMP = "10.60.10.20", "10.60.0.5"
-PATIENCE = 90  # an emulated processor is slow
-REALM = "vm-1"
-POLICY = """version = 1
-realm = "{realm}"
-[defaults]
-duration = "60m"
-max_duration = "90m"
-pending_for = "24h"
-activate_within = "60m"
-pools = ["10.90.0.0/16"]
-[groups]
-platform = ["alice"]
-security = ["carol"]
-[gateways.gw1]
-endpoint = "192.0.2.10:51820"
-wireguard_key = "{wireguard}"
-node_key = "{gw1}"
-[jump_hosts.jump1]
-addresses = ["10.60.0.5"]
-host_keys = ["{host}"]
-node_key = "{jump1}"
-[targets.db]
-gateways = ["gw1"]
-scope = ["tcp 10.60.10.20:5432"]
-jump_hosts = ["jump1"]
-login = "{{person}}"
-ssh = ["pty"]
-[[rule]]
-name = "platform reaches the database"
-who = ["group:platform"]
-targets = ["db"]
-approvals = 1
-approvers = ["group:security"]
-[rights]
-revoke = ["group:security"]
-audit_read = ["group:security"]
-"""
-
-
-def run(*words, check=True, **more):
-    done = subprocess.run([str(word) for word in words], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          timeout=300, **more)  # fmt: skip
-    assert not check or done.returncode == 0, f"{words}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
-    return done
-
-
-def wait_for(condition, what, seconds=PATIENCE):
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain for: {what}"
-        time.sleep(0.1)
-    return value
-
-
-def write(path, text, mode=0o644, owner="root"):
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    os.chmod(path, mode)
-    os.chown(path, pwd.getpwnam(owner).pw_uid, pwd.getpwnam(owner).pw_gid)
-
-
-def unit(name, key):
-    return run("systemctl", "show", "--value", "-p", key, name).stdout.strip()
-
-
-def pid_of(daemon):
-    return int(unit(f"{daemon}.service", "MainPID"))
-
-
-def status_of(pid):
-    return dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
-
-
-def as_person(name, *words):
-    """In the network of people, with nothing of root's."""
-    return ["ip", "netns", "exec", "person", "setpriv", f"--reuid={name}", f"--regid={name}", "--init-groups", "env", "-i",
-            f"HOME=/home/{name}", f"USER={name}", "PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", *words]  # fmt: skip
-
-
-def jitwg(name, *words, check=True):
-    return run(*as_person(name, "jitwg", *words), check=check)
-
-
-def show(session):
-    return json.loads(jitwg("alice", "show", session, "--json").stdout)
-
-
-def journal(*matches):
-    run("journalctl", "--sync")
-    return [json.loads(line) for line in run("journalctl", "-q", "-o", "json", "--all", *matches).stdout.splitlines()]
-
-
-# ---- the site ----
-
-
-def make_network():
-    for name in ("person", "jump", "db"):
-        run("ip", "netns", "add", name)
-        run("ip", "-n", name, "link", "set", "lo", "up")
-    run("ip", "link", "add", "mgmt0", "type", "bridge")
-    wires = {"person": ("192.0.2.20/24", "net0"), "jump": (f"{JUMP}/16", "mgmt1"), "db": (f"{DB}/16", "mgmt2")}
-    for name, (address, here) in wires.items():
-        run("ip", "link", "add", here, "type", "veth", "peer", "name", "eth0", "netns", name)
-        run("ip", "-n", name, "address", "add", address, "dev", "eth0")
-        run("ip", "-n", name, "link", "set", "eth0", "up")
-        if here != "net0":
-            run("ip", "link", "set", here, "master", "mgmt0")
-        run("ip", "link", "set", here, "up")
-    run("ip", "link", "set", "mgmt0", "up")
-    run("ip", "address", "add", "192.0.2.10/24", "dev", "net0")
-    run("ip", "address", "add", "10.60.0.1/16", "dev", "mgmt0")
-    for name in ("jump", "db"):
-        run("ip", "-n", name, "route", "add", "10.90.0.0/16", "via", "10.60.0.1")
-    write("/etc/sysctl.d/jitwg.conf", "net.ipv4.ip_forward = 1\n")
-    run("sysctl", "-q", "--system")
-
-
-def make_key(path, owner="root"):
-    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", path)
-    for each in (path, f"{path}.pub"):
-        os.chown(each, pwd.getpwnam(owner).pw_uid, pwd.getpwnam(owner).pw_gid)
-    return " ".join(Path(f"{path}.pub").read_text().split()[:2])
-
-
-def make_configuration():
-    for name in ("alice", "carol"):
-        run("useradd", "--create-home", "--shell", "/bin/bash", name)
-    keys = {"gw1": make_key("/etc/jitwg/gw1_key", "jitwg-gw"), "jump1": make_key("/etc/jitwg/jump1_key"),
-            "host": " ".join(Path("/etc/ssh/ssh_host_ed25519_key.pub").read_text().split()[:2])}  # fmt: skip
-    ca = make_key("/etc/jitwg/ca", "jitwg-ca")
-    secret = run("wg", "genkey").stdout
-    write("/etc/jitwg/wg.key", secret, 0o600, "jitwg-gw")
-    wireguard = subprocess.run(["wg", "pubkey"], input=secret, capture_output=True, text=True, check=True).stdout.strip()
-    write("/etc/jitwg/policy.toml", POLICY.format(realm=REALM, wireguard=wireguard, **keys))
-    signers = ""
-    for name in ("alice", "carol"):
-        for folder in (".ssh", ".config", ".config/jitwg"):
-            Path(f"/home/{name}/{folder}").mkdir(mode=0o700, exist_ok=True)
-            os.chown(f"/home/{name}/{folder}", pwd.getpwnam(name).pw_uid, pwd.getpwnam(name).pw_gid)
-        signers += f'{name} namespaces="jitwg" {make_key(f"/home/{name}/.ssh/id_ed25519", name)}\n'
-        config = f"broker = unix:/run/jitwg/broker.sock\nrealm = {REALM}\nca = {ca}\nperson = {name}\n"
-        config += f"identity = /home/{name}/.ssh/id_ed25519\n"
-        write(f"/home/{name}/.config/jitwg/config", config, 0o600, name)
-        write(f"/home/{name}/.ssh/config", "Include ~/.config/jitwg/ssh_config\n", 0o600, name)
-    write("/etc/jitwg/allowed_signers", signers)
-    node = f"realm = {REALM}\nca = /etc/jitwg/ca.pub\n"
-    write("/etc/jitwg/gateway.conf", f"node = gw1\nnode-key = /etc/jitwg/gw1_key\npool = 10.90.0.0/16\n{node}")
-    write("/etc/jitwg/hostd.conf", f"node = jump1\nnode-key = /etc/jitwg/jump1_key\n{node}")
-    write("/etc/jitwg/managed", "uids 0,1000-59999\n")
-    run("install", "-d", "-m", "0700", "-o", "jitwg-ca", "/var/lib/jitwg/signer")
-    write("/var/lib/jitwg/signer/ledger", "", 0o600, "jitwg-ca")
-
-
-def install_snippets():
-    docs = Path("/usr/local/share/doc/jitwg")
-    write("/etc/ssh/sshd_config.d/jitwg.conf", (docs / "sshd/jitwg.conf").read_text())
-    write("/etc/pam.d/sshd", (docs / "pam/sshd").read_text())
-    write("/etc/systemd/system/ssh.service.d/jump.conf", "[Service]\nNetworkNamespacePath=/run/netns/jump\n")
-    # The database: any port of it echoes.
-    write("/etc/systemd/system/db.service", "[Service]\nNetworkNamespacePath=/run/netns/db\n"
-          "ExecStart=/usr/bin/socat TCP-LISTEN:5432,fork,reuseaddr EXEC:/usr/bin/cat\n")  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def journal_kept():
-    """In journal.txt of --out, whatever happens."""
-    yield
-    Path(os.environ["JITWG_VM_OUT"], "journal.txt").write_text(run("journalctl", "--no-hostname", "-o", "short-precise").stdout)
-
-
-@pytest.fixture(scope="module")
-def site(journal_kept):
-    run("systemd-sysusers")
-    run("systemd-tmpfiles", "--create")
-    make_network()
-    make_configuration()
-    install_snippets()
-    run("systemctl", "daemon-reload")
-    run("systemctl", "restart", "ssh.service", "db.service")
-    run("systemctl", "enable", "--now", *(f"{name}.service" for name in DAEMONS))
-    wait_for(lambda: {"gw1", "jump1"} <= {e["JITWG_NODE"] for e in journal("JITWG_EVENT=node.joined")}, "both nodes")
-
-
-@pytest.fixture
-def session(site, request):
-    """A live one, its tunnel up; param: for how long."""
-    duration = getattr(request, "param", "30m")
-    asked = jitwg("alice", "request", "db", "--reason", "INC-1", "--for", duration, "--json").stdout
-    made = json.loads(asked)["session"]
-    jitwg("carol", "approve", made, "--yes")
-    jitwg("alice", "activate", made)
-    files = Path(f"/home/alice/.local/state/jitwg/{made}")
-    (conf,) = files.glob("jw-*.conf")
-    run("ip", "netns", "exec", "person", "wg-quick", "up", conf)
-    yield made
-    run("ip", "netns", "exec", "person", "wg-quick", "down", conf, check=False)
-    jitwg("alice", "return", made, check=False)
-    wait_for(lambda: show(made)["state"] == "closed", f"{made} to be closed")
-
-
-class Held:
-    """A program of alice's that stays, and echoes what it is told."""
-
-    def __init__(self, *words):
-        self.process = subprocess.Popen(as_person("alice", *words), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self.seen = b""
-
-    def echoes(self, word, seconds=PATIENCE):
-        deadline = time.monotonic() + seconds
-        try:
-            self.process.stdin.write(f"{word}\n".encode())
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            return False
-        while word.encode() not in self.seen and (left := deadline - time.monotonic()) > 0:
-            if not select.select([self.process.stdout], [], [], left)[0]:
-                break
-            got = os.read(self.process.stdout.fileno(), 4096)
-            if not got:
-                break
-            self.seen += got
-        return word.encode() in self.seen
-
-    def end(self):
-        self.process.kill()
-        self.process.wait()
-
-
-@pytest.fixture
-def held(session):
-    """(a flow to the database, a login on the jump host), both established."""
-    both = [Held("nc", DB, "5432"), Held("jitwg", "ssh", session, "--", "exec cat")]
-    try:
-        for each in both:
-            assert each.echoes("established")
-        yield both
-    finally:
-        for each in both:
-            each.end()
-
-
-def assert_alive(held, word):
-    for each in held:
-        assert each.echoes(word), f"{each.process.args[-3:]} is gone"
-
 
 # ---- what runs ----
 
@@ -452,16 +200,26 @@ def test_revoked_the_login_and_the_flow_end(session, held):
     assert run("wg", "show", "jitwg0", "peers").stdout == ""
 
 
-@pytest.mark.parametrize("session", ["60s"], indirect=True)
+@pytest.mark.parametrize("session", ["80s"], indirect=True)
 def test_with_every_daemon_dead_it_ends_on_time(session, held):
+    """By logind's scope alone, and with what would have lived on; a minute before, hostd had said so."""
     end = time.time()
     scope = scope_of_login()
-    run("systemctl", "stop", "jitwg-signer.socket", "jitwgd.socket", "jitwg-hostd.socket", "jitwg-gateway.service")
+    kept = f"tmux -L t new-session -d 'sleep 7301'; nohup sleep 7302 >/dev/null 2>&1 & setsid -f sleep 7303; echo $JITWG_SESSION_ID; sleep 7304"
+    terminal = Held("ssh", "-tt", f"jitwg-{session[-8:]}", kept)
+    wait_for(lambda: len(run("pgrep", "-f", "^sleep 730", check=False).stdout.split()) == 4, "all of it to run")
+    assert terminal.hears(f"jitwg: session {session} ends in 1m")
+    os.kill(pid_of("jitwg-hostd"), signal.SIGKILL)
+    run("systemctl", "stop", "jitwg-signer.socket", "jitwgd.socket", "jitwg-hostd.socket", "jitwg-hostd.service", "jitwg-gateway.service")
     try:
+        assert run("jitwg-hostd", "status", check=False).returncode == 5
+        assert len(run("pgrep", "-f", "^sleep 730").stdout.split()) == 4
         wait_for(lambda: unit(scope, "ActiveState") != "active", "logind's scope to end by itself")
-        assert time.time() - end < 75
+        wait_for(lambda: run("pgrep", "-f", "^sleep 730", check=False).stdout == "", "and the other login's", 10)
+        assert time.time() - end < 95
         assert not held[0].echoes("afterwards", 3)
     finally:
+        terminal.end()
         run("systemctl", "start", *(f"{name}.service" for name in DAEMONS))
     closed = wait_for(lambda: (s := show(session))["state"] == "closed" and s, "the session to be closed")
     assert closed["close_reason"] == "expired"

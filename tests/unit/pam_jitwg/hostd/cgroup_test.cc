@@ -24,9 +24,22 @@ TEST(Cgroup, whatIsALoginScope) {
 TEST(Cgroup, noOtherNameIsKilled) {
   const Cgroups cgroups("/nonexistent");
   for (const char* path :
-       {"", "/", "/system.slice/ssh.service", "/x\n0::/session-1.scope", "/session-1.scope/.."})
-    EXPECT_FALSE(cgroups.kill_scope(path)) << path;
-  EXPECT_TRUE(cgroups.kill_scope("/session-1.scope"));  // gone is dead
+       {"", "/", "/system.slice/ssh.service", "/x\n0::/session-1.scope", "/session-1.scope/..",
+        "/user.slice", "/user.slice/user-0.slice", "/user.slice/user-1.slice/user@2.service",
+        "/user.slice/user-01.slice/user@01.service", "/user.slice/user-.slice/user@.service",
+        "/user.slice/user-1.slice/user@1.service/..", "/user.slice/user-1.slice/user@1.service/x",
+        "/x/user.slice/user-1.slice/user@1.service", "/system.slice/system-user.slice/user@1.service"})
+    EXPECT_FALSE(cgroups.kill_theirs(path)) << path;
+  EXPECT_TRUE(cgroups.kill_theirs("/session-1.scope"));  // gone is dead
+}
+
+TEST(Cgroup, aUsersManagerIsTheirs) {
+  const Cgroups cgroups("/nonexistent");
+  EXPECT_EQ(manager_path(2001), "/user.slice/user-2001.slice/user@2001.service");
+  for (const uid_t uid : {0u, 2001u, 4294967294u}) {
+    EXPECT_TRUE(cgroups.kill_theirs(manager_path(uid)));
+    EXPECT_TRUE(cgroups.processes_of(manager_path(uid))->empty());
+  }
 }
 
 TEST(Cgroup, aRootThatIsNone) {

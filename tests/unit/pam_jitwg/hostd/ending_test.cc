@@ -54,7 +54,8 @@ class EndingTest : public ::testing::Test {
     cgroups_.emplace(root_);
     ASSERT_TRUE(cgroups_->prepare());
     ending_.emplace(*cgroups_, *logins_, Seconds(5),
-                    [this](const Login& login) { ended_.push_back(login.monitor); });
+                    Ending::Tell{[this](const Login& login) { ended_.push_back(login.monitor); },
+                                 [](const Login&, const std::string&) {}});
   }
   void TearDown() override {
     if (directory_.empty()) return;

@@ -1,0 +1,192 @@
+"""Logins and their ends where systemd, logind and the user's manager are: Debian's stock stack, in the machine of tests/vm/run."""
+
+import json
+import os
+import pwd
+import re
+from pathlib import Path
+
+import pytest
+
+from vm_site import Held, Opened, journal, jitwg, pid_of, run, unit, wait_for
+
+pytestmark = pytest.mark.skipif("JITWG_VM" not in os.environ, reason="for the machine of tests/vm/run")
+
+LISTENER_PORT = 2300
+
+
+def sleeping(prefix):
+    """Numbers of the sleeps that run."""
+    found = run("pgrep", "-ax", "sleep", check=False).stdout.split()
+    return sorted(int(word) for word in found if word.startswith(str(prefix)) and len(word) == 4)
+
+
+def status():
+    return json.loads(run("jitwg-hostd", "status", "--json").stdout)
+
+
+def logins(session):
+    return [login for login in status()["logins"] if login["session"] == session.id]
+
+
+def said_left_behind(session):
+    return [e["MESSAGE"] for e in journal("JITWG_EVENT=login.left_behind", f"JITWG_SESSION_ID={session.id}")]
+
+
+@pytest.fixture
+def opened(site):
+    """Opens sessions; all are over afterwards."""
+    made = []
+
+    def open_one(*words, **more):
+        made.append(Opened(*words, **more))
+        return made[-1]
+
+    yield open_one
+    for session in made:
+        session.end()
+
+
+@pytest.fixture
+def log_in():
+    made = []
+
+    def log_in_one(session, script="exec cat", person="alice", ssh=None):
+        words = ("jitwg", "ssh", session.id, "--", script) if ssh is None else ("ssh", *ssh, script)
+        made.append(Held(*words, person=person))
+        return made[-1]
+
+    yield log_in_one
+    for login in made:
+        login.end()
+
+
+@pytest.fixture
+def never_killed(site):
+    """sshd itself: the same process after all."""
+    before = unit("ssh.service", "MainPID")
+    yield
+    assert unit("ssh.service", "MainPID") == before and unit("ssh.service", "ActiveState") == "active"
+
+
+def test_what_a_login_gets_from_pam_in_this_order(opened):
+    session = opened()
+    said = jitwg("alice", "ssh", session.id, "--", "echo $JITWG_SESSION_ID; cat /proc/self/loginuid; echo; cat /proc/self/sessionid; echo; cat /proc/self/cgroup").stdout
+    name, loginuid, audit, cgroup = said.split()
+    assert (name, int(loginuid)) == (session.id, pwd.getpwnam("alice").pw_uid)
+    assert cgroup == f"0::/user.slice/user-{loginuid}.slice/session-{audit}.scope", "loginuid first, then us, then logind"
+    events = [e["JITWG_EVENT"] for e in journal(f"JITWG_SESSION_ID={session.id}", "_SYSTEMD_UNIT=jitwg-hostd.service")]
+    assert events[:2] == ["login.allowed", "login.opened"]
+
+
+def test_all_that_a_session_started_ends_with_it(opened, log_in, never_killed):
+    """However it was started; an at job, a crontab and lingering are found. Another person's login goes on."""
+    session, erins = opened(), opened(person="erin")
+    bystander = log_in(erins, person="erin")
+    assert bystander.echoes("before")
+    script = """
+        tmux -L t new-session -d 'sleep 7001'
+        mkdir -pm 700 ~/.screen; SCREENDIR=~/.screen screen -dmS s sleep 7002
+        nohup sleep 7003 >/dev/null 2>&1 &
+        setsid -f sleep 7004
+        (setsid sh -c 'sleep 7005 & sleep 0' &)
+        systemd-run --user -q sleep 7006
+        systemd-run --user -q --scope sleep 7007 &
+        systemd-run --user -q --on-active=1 --timer-property=AccuracySec=1ms sleep 7008
+        systemd-run --user -q -p Restart=always -p RestartSec=0 sleep 7009
+        echo true | at now + 1 hour; echo '0 0 1 1 * true' | crontab -
+        exec cat"""
+    login = log_in(session, script)
+    assert login.echoes("started")
+    wait_for(lambda: sleeping(70) == list(range(7001, 7010)), f"all to run, not only {sleeping(70)}")
+    run("loginctl", "enable-linger", "alice")
+    quiet = log_in(session, ssh=("-N", "-L", "9999:127.0.0.1:9", f"jitwg-{session.id[-8:]}"), script="")
+    (shown,) = [each for each in logins(session) if each["scope"]]
+    assert shown["processes"] >= 5 and shown["audit_session"] == int(re.search(r"session-(\d+)\.scope", shown["scope"])[1])
+    session.revoke()
+    evidence = session.closed()["evidence"]["jump1"]
+    assert evidence["result"] == "verified"
+    assert sleeping(70) == []
+    uid = pwd.getpwnam("alice").pw_uid
+    assert unit(f"user@{uid}.service", "ActiveState") != "active" and not Path("/var/lib/systemd/linger/alice").exists()
+    (said,) = said_left_behind(session)
+    assert "lingering, now turned off; a new crontab; 1 at job (" in said
+    assert not login.echoes("afterwards", 3) and quiet.process.wait(20) != 0
+    assert bystander.echoes("after")
+    run("crontab", "-r", "-u", "alice")
+
+
+def test_the_same_persons_other_session_keeps_what_is_its_own(opened, log_in, never_killed):
+    session, other = opened(), opened()
+    first = log_in(session, "systemd-run --user -q sleep 7101; exec cat")
+    assert first.echoes("one")
+    second = log_in(other, "setsid -f sleep 7102; systemd-run --user -q sleep 7103; exec cat")
+    assert second.echoes("two")
+    jitwg("alice", "ssh", session.id, "--", "systemd-run --user -q sleep 7104")
+    assert sleeping(71) == [7101, 7102, 7103, 7104]
+    session.revoke()
+    session.closed()
+    assert sleeping(71) == [7102, 7103, 7104], "what is surely the ended one's, and no more"
+    assert re.search(r"\d+ processes of user@\d+\.service that may be another session's", said_left_behind(session)[0])
+    assert second.echoes("still here")
+    other.revoke()
+    other.closed()
+    assert sleeping(71) == []
+
+
+def test_root_cannot_leave_its_session(opened, log_in, never_killed):
+    """Into sshd's own cgroup, into a scope of the system's, under another loginuid."""
+    session = opened("box")
+    script = """
+        setsid -f sh -c 'echo $$ > /sys/fs/cgroup/system.slice/ssh.service/cgroup.procs; exec sleep 7201'
+        setsid -f systemd-run -q --scope sleep 7202
+        setsid -f sh -c 'echo 1000 > /proc/self/loginuid; exec sleep 7203'
+        exec cat"""
+    login = log_in(session, script)
+    assert login.echoes("started")
+    wait_for(lambda: sleeping(72) == [7201, 7202, 7203], "all to run")
+    session.revoke()
+    assert session.closed()["evidence"]["jump1"]["result"] == "verified"
+    assert sleeping(72) == [] and not login.echoes("afterwards", 3)
+
+
+def test_a_shared_audit_session_is_mended_before_logind_looks(opened, log_in):
+    """sshd started from a login of alice's: unmended, logind would take the next login for that one."""
+    uid = pwd.getpwnam("alice").pw_uid
+    start = f"echo {uid} > /proc/self/loginuid; exec ip netns exec jump /usr/sbin/sshd -p {LISTENER_PORT} -o PidFile=/run/sshd-second.pid"
+    run("sh", "-c", start)
+    daemon = int(wait_for(lambda: Path("/run/sshd-second.pid").exists() and Path("/run/sshd-second.pid").read_text(), "sshd"))
+    shared = Path(f"/proc/{daemon}/sessionid").read_text()
+    try:
+        session = opened()
+        login = log_in(session, ssh=("-p", str(LISTENER_PORT), f"jitwg-{session.id[-8:]}"))
+        assert login.echoes("in")
+        (shown,) = logins(session)
+        assert shown["audit_session"] not in (None, int(shared))
+        assert shown["scope"].endswith(f"/session-{shown['audit_session']}.scope")
+        session.revoke()
+        session.closed()
+        assert not login.echoes("afterwards", 3) and Path(f"/proc/{daemon}/sessionid").read_text() == shared
+    finally:
+        os.kill(daemon, 15)
+
+
+def test_hostd_killed_again_and_again_keeps_logins_bound(opened, log_in):
+    session = opened()
+    login = log_in(session, "setsid -f sleep 7401; exec cat")
+    assert login.echoes("in")
+    before = wait_for(lambda: [each for each in logins(session) if each["scope"]], "its scope to be known")
+    for round in range(3):
+        pid = pid_of("jitwg-hostd")
+        os.kill(pid, 9)
+        wait_for(lambda: pid_of("jitwg-hostd") not in (0, pid) and unit("jitwg-hostd.service", "ActiveState") == "active", "hostd again")
+        if round == 1:
+            for record in Path("/run/jitwg/hostd/logins").glob(f"{session.id}.*"):
+                record.write_text("damaged")
+    after = wait_for(lambda: logins(session), "the login, from its leaf")
+    for key in ("pid", "scope", "audit_session", "open", "login", "person"):
+        assert after[0][key] == before[0][key], key
+    assert login.echoes("still in")
+    session.revoke()
+    session.closed()
+    assert sleeping(74) == []
