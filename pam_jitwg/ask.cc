@@ -86,9 +86,8 @@ std::optional<Answer> ask(const Server& server, const Question& question,
   const ssize_t n = in_time(fd, end, [&] { return ::recv(fd, bytes.data(), bytes.size(), 0); });
   if (n <= 0) return give_up("jitwg-hostd does not answer");
   bytes.resize(static_cast<size_t>(n));
-  auto answer = parse_answer(bytes);
-  if (!answer) return give_up("jitwg-hostd's answer makes no sense");
-  return answer;
+  if (auto answer = parse_answer(bytes)) return answer;
+  return give_up("jitwg-hostd's answer makes no sense");
 }
 
 }  // namespace jitwg::pam

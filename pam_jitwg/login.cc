@@ -18,8 +18,7 @@ std::optional<Arguments> parse_arguments(int argc, const char* const* argv) {
     given = true;
     if (known != std::end(kModes)) arguments.mode = static_cast<Mode>(known - kModes);
   }
-  if (!mode) return std::nullopt;
-  return arguments;
+  return mode ? std::optional(arguments) : std::nullopt;
 }
 
 std::optional<std::string> certificate_of(std::string_view auth_info) {
@@ -42,8 +41,7 @@ std::optional<std::string> certificate_of(std::string_view auth_info) {
 std::string first_word(std::string_view ssh_connection) {
   size_t words = ssh_connection.empty() ? 0 : 1;
   for (const char c : ssh_connection) words += c == ' ';
-  if (words != 4) return {};
-  return std::string(ssh_connection.substr(0, ssh_connection.find(' ')));
+  return std::string(ssh_connection.substr(0, words == 4 ? ssh_connection.find(' ') : 0));
 }
 
 }  // namespace jitwg::pam

@@ -5,11 +5,11 @@
 #define PAM_SM_ACCOUNT
 #define PAM_SM_SESSION
 #define PAM_SM_PASSWORD
+#include <fcntl.h>
 #include <security/pam_ext.h>
 #include <security/pam_modules.h>
 #include <syslog.h>
 
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
@@ -50,10 +50,7 @@ void tell(const Call& call, bool is_error, const std::string& text) {
   // sudo asks for silence (sudoers' pam_silent), but who is refused must read why.
   const bool silent = call.silent && !(is_error && call.arguments.mode == Mode::sudo);
   if (silent || text.empty()) return;
-  if (is_error)
-    pam_error(call.handle, "%s", text.c_str());
-  else
-    pam_info(call.handle, "%s", text.c_str());
+  pam_prompt(call.handle, is_error ? PAM_ERROR_MSG : PAM_TEXT_INFO, nullptr, "%s", text.c_str());
 }
 
 // The login's environment and hard end. systemd ignores a limit it cannot read, so what is set here
@@ -64,9 +61,9 @@ bool mark_session(const Call& call, const Answer& answer) {
   if (pam_putenv(call.handle, ("JITWG_SESSION_ID=" + answer.session).c_str()) != PAM_SUCCESS)
     return false;
   char* limit = strdup(std::to_string(left).c_str());
-  if (limit == nullptr) return false;
   const auto cleanup = [](pam_handle_t*, void* data, int) { std::free(data); };
-  if (pam_set_data(call.handle, "systemd.runtime_max_sec", limit, cleanup) != PAM_SUCCESS) {
+  if (limit == nullptr ||
+      pam_set_data(call.handle, "systemd.runtime_max_sec", limit, cleanup) != PAM_SUCCESS) {
     std::free(limit);
     return false;
   }
@@ -74,21 +71,15 @@ bool mark_session(const Call& call, const Answer& answer) {
   return true;
 }
 
-// The kernel gives a new audit session to whoever writes its loginuid, the same one too; only the
-// process itself may. Where it may not (CAP_AUDIT_CONTROL), hostd goes without.
-void renew_audit_session(const Call& call, const Question& question) {
-  char uid[16] = {};
-  bool renewed = false;
-  if (FILE* file = std::fopen("/proc/self/loginuid", "r+e")) {
-    renewed = std::fgets(uid, sizeof uid, file) != nullptr && std::fseek(file, 0, SEEK_SET) == 0 &&
-              std::fputs(uid, file) >= 0;
-    renewed = std::fclose(file) == 0 && renewed;
-  }
-  std::string why;
-  const auto answer = ask(hostd(), question, kDeadline / 4, why);
-  if (!renewed || !answer || !answer->allow)
-    pam_syslog(call.handle, LOG_WARNING, "the login has no audit session of its own: %s",
-               why.empty() ? "loginuid cannot be written" : why.c_str());
+// An sshd that was started from a login of the same user has its audit session, and pam_loginuid
+// leaves a loginuid that is right. The kernel gives a new one to whoever writes its loginuid; where
+// we may not (CAP_AUDIT_CONTROL), hostd does without.
+void own_audit_session() {
+  const auto parents = read_loginuid("/proc/" + std::to_string(getppid()) + "/sessionid");
+  const auto uid = read_loginuid(loginuid_file());
+  if (!uid || !parents || parents != read_loginuid("/proc/self/sessionid")) return;
+  const int fd = ::open(loginuid_file().c_str(), O_WRONLY | O_CLOEXEC);
+  if (fd >= 0) ::dprintf(fd, "%u", *uid), ::close(fd);
 }
 
 // Name, and whether managed. sudo and su: who runs them, by the kernel, for PAM_USER and PAM_RUSER
@@ -116,9 +107,9 @@ Phase phase_of(Mode mode, Entry entry) {
 
 Said ask_hostd(const Call& call, const std::string& user) {
   const Phase phase = phase_of(call.arguments.mode, call.entry);
-  const auto refuse = [&](Said said, const char* why, const char* text = kRefused) {
-    pam_syslog(call.handle, LOG_ERR, "%s of \"%s\" refused: %s", name(phase).data(), user.c_str(),
-               why);
+  const auto refuse = [&](Said said, const std::string& why, const std::string& text = kRefused) {
+    pam_syslog(call.handle, said == Said::deny ? LOG_NOTICE : LOG_ERR, "%s of \"%s\" refused: %s",
+               name(phase).data(), user.c_str(), why.c_str());
     tell(call, true, text);
     return said;
   };
@@ -132,22 +123,18 @@ Said ask_hostd(const Call& call, const std::string& user) {
     question.client = first_word(environment(call.handle, "SSH_CONNECTION"));
     if (question.client.empty())
       return refuse(Said::bad_input, "sshd did not name the client's address");
+    own_audit_session();
   }
   std::string why;
   const auto answer = ask(hostd(), question, kDeadline, why);
-  if (!answer) return refuse(Said::nothing, why.c_str());
+  if (!answer) return refuse(Said::nothing, why);
   if (call.arguments.debug)
     pam_syslog(call.handle, LOG_DEBUG, "%s of \"%s\": %s", name(phase).data(), user.c_str(),
                answer->code.c_str());
   if (!answer->allow) {
-    pam_syslog(call.handle, LOG_NOTICE, "%s of \"%s\" refused: %s: %s session=%s",
-               name(phase).data(), user.c_str(), answer->code.c_str(), answer->text.c_str(),
-               answer->session.c_str());
-    tell(call, true, answer->text);
-    return Said::deny;
+    why = answer->code + ": " + answer->text + " session=" + answer->session;
+    return refuse(Said::deny, why, answer->text);
   }
-  if (phase == Phase::open && answer->code == kRenewAuditSession)
-    renew_audit_session(call, question);
   if (call.entry == Entry::open && !mark_session(call, *answer))
     return refuse(Said::bad_input, "the session has ended, or memory has");
   return Said::allow;

@@ -34,13 +34,9 @@ struct Question {
   bool operator==(const Question&) const = default;
 };
 
-// Allowed, and bound; but the audit session is others' too: the module makes itself a new one and
-// asks the same once more, whatever comes of it.
-inline constexpr char kRenewAuditSession[] = "renew_audit_session";
-
 struct Answer {
   bool allow = false;
-  std::string code;       // a reason code of broker/base/error.h; "ok" when allowed, or the above
+  std::string code;       // a reason code of broker/base/error.h; "ok" when allowed
   std::string session;    // UUID; empty only in a denial
   int64_t not_after = 0;  // unix seconds; 0 only in a denial
   std::string text;       // one line for the person; may be empty

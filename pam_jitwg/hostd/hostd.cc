@@ -77,8 +77,6 @@ Answer Hostd::answer(const Question& question, const Peer& peer, int socket) {
 }
 
 Answer Hostd::decide(const Question& question, const Asking& asking) {
-  if (question.phase == Phase::open)
-    if (const auto answer = open_again(question, asking)) return *answer;
   const auto memory = memories_.find(asking.monitor);
   const Replica replica{link_.silence(), settings_.fresh_within, settings_.lost_contact_after,
                         logins_.persons()};
@@ -112,10 +110,7 @@ Answer Hostd::decide(const Question& question, const Asking& asking) {
                     bound.error().message);
     }
   }
-  Answer answer = judged.answer;
-  if (question.phase == Phase::open && shares_audit_session(asking.monitor))
-    answer.code = pam::kRenewAuditSession;
-  return answer;
+  return judged.answer;
 }
 
 Answer Hostd::refuse(const Question& question, const Asking& asking, Answer answer, Code code,

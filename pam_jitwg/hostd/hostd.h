@@ -70,7 +70,6 @@ class Hostd final : public node::Enforcer {
   void move_early(const SessionId& session, const Process& monitor);
   Result<void> bind(const Question& question, const Grant& grant, const Process& monitor);
   bool shares_audit_session(const Process& monitor) const;
-  std::optional<Answer> open_again(const Question& question, const Asking& asking);
   Answer refuse(const Question& question, const Asking& asking, Answer answer, Code code,
                 const std::optional<SessionId>& session, const std::string& detail);
   Answer close(const Question& question, const Asking& asking);

@@ -49,9 +49,14 @@ Result<void> Hostd::bind(const Question& question, const Grant& grant, const Pro
               .monitor = monitor,
               .since = clock_.now(),
               .not_after = grant.not_after,
-              .audit_session = shares_audit_session(monitor) ? kNoAuditSession
-                                                             : audit_session_of(monitor.pid),
+              .audit_session = audit_session_of(monitor.pid),
               .uid = uid_of(settings_.managed.passwd, question.user, monitor.pid)};
+  if (shares_audit_session(monitor)) {
+    login.audit_session = kNoAuditSession;
+    log(Level::warning, "the audit session of login " + std::to_string(monitor.pid) +
+                            " is others' too: neither sudo nor the end of the session can go by it"
+                            " session=" + grant.session.str());
+  }
   for (const Login& sibling : logins_.of(grant.session)) {
     if (sibling.uid != login.uid) continue;
     login.first_since = std::min(login.first_since, sibling.first_since);
@@ -69,8 +74,7 @@ Result<void> Hostd::bind(const Question& question, const Grant& grant, const Pro
   return {};
 }
 
-// sshd was started from a login of the same user, for instance: pam_loginuid then leaves the audit
-// session as it is, and whoever else is in it is not this login's.
+// The module could not make itself a new one: whoever else is in it is not this login's.
 bool Hostd::shares_audit_session(const Process& monitor) const {
   const uint32_t audit = audit_session_of(monitor.pid);
   if (audit == kNoAuditSession) return false;
@@ -80,22 +84,6 @@ bool Hostd::shares_audit_session(const Process& monitor) const {
   return std::any_of(all.begin(), all.end(), [&](const auto& entry) {
     return entry.second.audit_session == audit && entry.second.monitor != monitor;
   });
-}
-
-// The module has renewed the audit session of a login that is bound, or tried to.
-std::optional<Answer> Hostd::open_again(const Question& question, const Asking& asking) {
-  const Login* bound = asking.asker.is_root ? logins_.find(asking.monitor) : nullptr;
-  if (bound == nullptr || !bound->is_open || bound->login != question.user) return std::nullopt;
-  Login login = *bound;
-  if (shares_audit_session(asking.monitor)) {
-    log(Level::warning, "the audit session of login " + std::to_string(login.monitor.pid) +
-                            " is others' too and could not be renewed: neither sudo nor the end of"
-                            " the session can go by it session=" + login.session.str());
-  } else {
-    login.audit_session = audit_session_of(login.monitor.pid);
-    update(login);
-  }
-  return Answer{true, "ok", login.session.str(), login.not_after.time_since_epoch().count(), ""};
 }
 
 Answer Hostd::close(const Question& question, const Asking& asking) {

@@ -12,8 +12,6 @@ from vm_site import Held, Opened, journal, jitwg, pid_of, run, unit, wait_for
 
 pytestmark = pytest.mark.skipif("JITWG_VM" not in os.environ, reason="for the machine of tests/vm/run")
 
-LISTENER_PORT = 2300
-
 
 def sleeping(prefix):
     """Numbers of the sleeps that run."""
@@ -152,14 +150,14 @@ def test_root_cannot_leave_its_session(opened, log_in, never_killed):
 
 def test_a_shared_audit_session_is_mended_before_logind_looks(opened, log_in):
     """sshd started from a login of alice's: unmended, logind would take the next login for that one."""
-    uid = pwd.getpwnam("alice").pw_uid
-    start = f"echo {uid} > /proc/self/loginuid; exec ip netns exec jump /usr/sbin/sshd -p {LISTENER_PORT} -o PidFile=/run/sshd-second.pid"
-    run("sh", "-c", start)
-    daemon = int(wait_for(lambda: Path("/run/sshd-second.pid").exists() and Path("/run/sshd-second.pid").read_text(), "sshd"))
+    uid, pid_file = pwd.getpwnam("alice").pw_uid, Path("/run/sshd-by-hand.pid")
+    run("systemctl", "stop", "ssh.service")
+    run("sh", "-c", f"echo {uid} > /proc/self/loginuid; exec ip netns exec jump /usr/sbin/sshd -o PidFile={pid_file}")
+    daemon = int(wait_for(lambda: pid_file.exists() and pid_file.read_text(), "sshd"))
     shared = Path(f"/proc/{daemon}/sessionid").read_text()
     try:
         session = opened()
-        login = log_in(session, ssh=("-p", str(LISTENER_PORT), f"jitwg-{session.id[-8:]}"))
+        login = log_in(session)
         assert login.echoes("in")
         (shown,) = logins(session)
         assert shown["audit_session"] not in (None, int(shared))
@@ -169,6 +167,7 @@ def test_a_shared_audit_session_is_mended_before_logind_looks(opened, log_in):
         assert not login.echoes("afterwards", 3) and Path(f"/proc/{daemon}/sessionid").read_text() == shared
     finally:
         os.kill(daemon, 15)
+        run("systemctl", "start", "ssh.service")
 
 
 def test_hostd_killed_again_and_again_keeps_logins_bound(opened, log_in):
