@@ -202,7 +202,7 @@ Findings examine(const Config& config) {
       examine_socket(config.get("runtime-dir") + "/hostd.sock", SOCK_SEQPACKET, "jitwg-hostd"));
   std::string helper;
   add(found, examine_sshd(config.get("ca"), managed, helper));
-  const auto rules = pam::parse_managed(read_text(managed.managed));
+  const auto rules = pam::load_accounts(managed).rules;
   const PamSetup setup{"/usr/local/lib/jitwg/pam_jitwg.so", rules ? rules->except : std::vector<std::string>()};
   add(found, examine_pam(helper, setup));
   if (rules) add(found, examine_rescue(setup));

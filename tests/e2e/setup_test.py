@@ -222,6 +222,9 @@ def test_unknown_layouts_are_refused_with_the_lines(host):
 @pytest.mark.parametrize("spoil, said", [
     (f"rm {PAM}; mkfifo {PAM}", "no regular file"), (f"rm {PAM}; ln -s nowhere {PAM}", "apt-get install openssh-server"),
     (f"head -c 2000000 /dev/zero > {PAM}", "too_large"), ("echo nonsense > /etc/jitwg/managed", "malformed"),
+    ("chmod 666 /etc/jitwg/managed; echo 'except alice' >> /etc/jitwg/managed", "chmod 644 /etc/jitwg/managed"),
+    ("chown alice /etc/jitwg/managed; echo 'except alice' >> /etc/jitwg/managed", "unsafe_file"),
+    ("rm /etc/jitwg/managed; mkfifo /etc/jitwg/managed", "no regular file"),
     ("echo 'except *' >> /etc/jitwg/managed", "not a plain login name"), ("rm /usr/local/lib/jitwg/pam_jitwg.so", "is not installed"),
     (f"printf '# jitwg begin\\n' >> {PAM}", "without its other half"), ("sed -i /^jitwg:/d /etc/passwd", "systemd-sysusers"),
 ])  # fmt: skip
