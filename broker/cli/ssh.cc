@@ -1,11 +1,9 @@
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 
 #include "broker/cli/access.h"
 #include "broker/cli/commands.h"
 #include "broker/cli/context.h"
+#include "broker/cli/foreground.h"
 #include "broker/cli/session_ref.h"
 #include "broker/cli/tunnel.h"
 #include "broker/cli/wg_quick.h"
@@ -43,6 +41,21 @@ Result<void> check_live(const Context& context, const SessionFiles& files) {
   return {};
 }
 
+// sshd says no more than "Permission denied", or closes the connection: what the broker knows of it.
+void explain(const Context& context, const SessionFiles& files) {
+  const auto session = read_own(context, Api(context.broker()), files);
+  const auto refusal = session ? refusal_of(*session) : std::nullopt;
+  if (refusal)
+    context.note(refusal->render());
+  else if (!session)
+    context.note(session.error().render());
+  else
+    context.note("by the broker the session lives. Why a jump host refuses it stands in that host's journal: "
+                 "journalctl JITWG_SESSION_ID=" + files.id().str());
+}
+
+constexpr int kSshFailed = 255;  // ssh(1): its own failure, not the command's
+
 }  // namespace
 
 Result<int> run_ssh(Context& context) {
@@ -64,11 +77,9 @@ Result<int> run_ssh(Context& context) {
   // "--" again: a command that starts with a dash is not an option of ssh.
   if (!context.rest().empty()) words.push_back("--");
   words.insert(words.end(), context.rest().begin(), context.rest().end());
-  std::vector<char*> argv;
-  for (std::string& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
-  execvp(argv[0], argv.data());
-  return fail_errno("ssh", errno);
+  JITWG_ASSIGN(const int code, run_in_front(words));
+  if (code == kSshFailed) explain(context, files);
+  return code;
 }
 
 }  // namespace jitwg::cli

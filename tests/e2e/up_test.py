@@ -127,6 +127,21 @@ def test_without_its_interface_ssh_says_so(lab):
     assert lab.jitwg("alice", "return", session).returncode == 0
 
 
+def test_ssh_that_fails_says_what_the_broker_knows(lab):
+    """A certificate that the host refuses gets "Permission denied" from sshd and nothing more."""
+    session = stage(lab)
+    assert lab.jitwg("alice", "up", session, "--detach").returncode == 0
+    lab.kill("jump1", "jitwg-hostd")
+    done = lab.jitwg("alice", "ssh", session, "--", "true")
+    lab.start("jump1", "jitwg-hostd")
+    assert done.returncode == 255 and "Permission denied" in done.stderr
+    assert "by the broker the session lives" in done.stderr and f"journalctl JITWG_SESSION_ID={session}" in done.stderr
+    shell = lab.popen("person", "jitwg", "ssh", session, "--", "echo ready; exec cat", as_="alice")
+    assert shell.stdout.readline() == "ready\n"
+    assert lab.jitwg("carol", "revoke", session, "--reason", "x", "--yes").returncode == 0
+    assert shell.wait(60) == 255 and "revoked" in shell.stderr.read()
+
+
 def test_the_broker_away_in_front(fresh_lab):
     lab = fresh_lab
     session = stage(lab)
