@@ -104,12 +104,12 @@ def test_two_certificates_as_two_methods(jump):  # noqa: F811
 @pytest.mark.parametrize("methods", ["publickey,keyboard-interactive:pam", "keyboard-interactive:pam", "publickey,password"])
 def test_a_certificate_and_a_password(jump, methods):  # noqa: F811
     session = jump.session()
-    jump.run("sh", "-c", "echo alice:secret | chpasswd; printf '#!/bin/sh\\necho secret\\n' > /tmp/ask; chmod 755 /tmp/ask")
+    jump.run("sh", "-c", "echo alice:secret | chpasswd; printf '#!/bin/sh\\necho secret\\n' > /run/ask; chmod 755 /run/ask")
     ways = {"KbdInteractiveAuthentication": "yes", "PasswordAuthentication": "yes", "AuthenticationMethods": methods.replace(",", "\\,")}
     with another_sshd(jump, **ways):
         command = jump.ssh_command(session, "echo inside", options=("-p", str(PORT), "-o", "BatchMode=no", "-o", "NumberOfPasswordPrompts=1"))
         at = command.index("ssh")
-        command[at:at] = ["env", "SSH_ASKPASS=/tmp/ask", "SSH_ASKPASS_REQUIRE=force"]
+        command[at:at] = ["env", "SSH_ASKPASS=/run/ask", "SSH_ASKPASS_REQUIRE=force"]
         result = subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
     jump.run("usermod", "-p", "*", "alice")
     assert result.returncode in (REFUSED, 254) and "inside" not in result.stdout, result

@@ -113,12 +113,13 @@ def test_a_running_login_without_an_answer(jump, fault):  # noqa: F811
 def test_in_the_grace_of_an_ended_session(jump):  # noqa: F811
     """Asked to end, not yet ended: nothing new by sudo."""
     session = jump.session()
-    script = "trap '' HUP TERM PIPE; echo started; while ! sudo -n true 2>>/tmp/said; do sleep 0.02; done; while sudo -n true 2>>/tmp/said; do :; done; sleep 9"
+    script = "trap '' HUP TERM PIPE; echo started; while ! sudo -n true 2>>/run/said/x; do sleep 0.02; done; while sudo -n true 2>>/run/said/x; do :; done; sleep 9"
+    jump.run("mkdir", "-m", "777", "-p", "/run/said")
     login = long_login(jump, session, script)
     jump.broker.close(session.id, "revoked")
     closed(jump, session)
-    said = jump.run("cat", "/tmp/said").stdout
-    jump.run("rm", "/tmp/said")
+    said = jump.run("cat", "/run/said/x").stdout
+    jump.run("rm", "/run/said/x")
     assert f"session {session.id}: ended (revoked). Ask again with: jitwg request db-prod" in said
     assert any("sudo of alice refused" in line for line in events(jump, session))
     login.wait(10)
@@ -199,14 +200,15 @@ def test_an_at_job_without_a_session_does_not_run(jobs, case):
         login = long_login(jobs, session)
         jobs.stop_hostd()
     before = jobs.hostd_log()
-    at(jobs, "alice", "touch /tmp/at-ran\n")
-    at(jobs, "root", "touch /tmp/at-system\n")
-    wait_for(lambda: jobs.run("test", "-e", "/tmp/at-system").returncode == 0, "the system's own job ran")
+    jobs.run("mkdir", "-m", "777", "-p", "/run/ran")
+    at(jobs, "alice", "touch /run/ran/alice\n")
+    at(jobs, "root", "touch /run/ran/system\n")
+    wait_for(lambda: jobs.run("test", "-e", "/run/ran/system").returncode == 0, "the system's own job ran")
     if case != "hostd is down":
         wait_for(lambda: 'job of alice refused: jitwg: jobs of "alice" run only while' in jobs.hostd_log()[len(before):], "recorded")
     time.sleep(0.5)
-    assert jobs.run("test", "-e", "/tmp/at-ran").returncode == 1
-    jobs.run("rm", "/tmp/at-system")
+    assert jobs.run("ls", "/run/ran").stdout == "system\n"
+    jobs.run("rm", "-r", "/run/ran")
     if case != "nobody is in":
         kill_inside(login)
 
@@ -218,16 +220,16 @@ def test_cron(jump):  # noqa: F811
     session = jump.session()
     login = long_login(jump, session)
     name = f"6{time.monotonic_ns() % 10**8}"
-    jump.run("sh", "-c", f"""cd /tmp; mkdir -p cron-{name}; chmod 1777 cron-{name}
-        for user in alice bob; do echo "* * * * * echo \\$JITWG_SESSION_ID > /tmp/cron-{name}/$user; exec sleep {name}" | crontab -u $user -; done
-        echo "* * * * * root su -s /bin/sh backup -c 'touch /tmp/cron-{name}/system'" > /etc/cron.d/{name}""")
+    jump.run("sh", "-c", f"""mkdir -m 1777 /run/cron-{name}
+        for user in alice bob; do echo "* * * * * echo \\$JITWG_SESSION_ID > /run/cron-{name}/$user; exec sleep {name}" | crontab -u $user -; done
+        echo "* * * * * root su -s /bin/sh backup -c 'touch /run/cron-{name}/system'" > /etc/cron.d/{name}""")
     daemon = subprocess.Popen(jump.inside("cron", "-f"))
     try:
-        wait_for(lambda: jump.run("test", "-e", f"/tmp/cron-{name}/system").returncode == 0, "the system's job", 75)
+        wait_for(lambda: jump.run("test", "-e", f"/run/cron-{name}/system").returncode == 0, "the system's job", 75)
         wait_for(lambda: jump.processes_named(f"^sleep {name}"), "alice's job")
-        assert jump.run("cat", f"/tmp/cron-{name}/alice").stdout.strip() == session.id
+        assert jump.run("cat", f"/run/cron-{name}/alice").stdout.strip() == session.id
         wait_for(lambda: "job of bob refused" in jump.hostd_log(), "bob's was refused")
-        assert jump.run("ls", f"/tmp/cron-{name}").stdout.split() == ["alice", "system"]
+        assert jump.run("ls", f"/run/cron-{name}").stdout.split() == ["alice", "system"]
         jump.broker.close(session.id, "revoked")
         closed(jump, session)
         assert jump.processes_named(f"^sleep {name}") == []

@@ -131,9 +131,9 @@ def test_ssh_that_fails_says_what_the_broker_knows(lab):
     """A certificate that the host refuses gets "Permission denied" from sshd and nothing more."""
     session = stage(lab)
     assert lab.jitwg("alice", "up", session, "--detach").returncode == 0
-    lab.kill("jump1", "jitwg-hostd")
+    lab.kill("jump", "jitwg-hostd")
     done = lab.jitwg("alice", "ssh", session, "--", "true")
-    lab.start("jump1", "jitwg-hostd")
+    lab.start("jump", "jitwg-hostd")
     assert done.returncode == 255 and "Permission denied" in done.stderr
     assert "by the broker the session lives" in done.stderr and f"journalctl JITWG_SESSION_ID={session}" in done.stderr
     shell = lab.popen("person", "jitwg", "ssh", session, "--", "echo ready; exec cat", as_="alice")

@@ -61,6 +61,10 @@ def mount_all(directory):
     if subprocess.run(["mount", "-t", "overlay", "-o", options, "overlay", "/etc"]).returncode != 0:
         run("cp", "-a", "/etc/.", f"{layers}/upper")
         run("mount", "--bind", f"{layers}/upper", "/etc")
+    if os.path.isdir("/var/spool/cron"):  # jobs of the sandbox run in the sandbox
+        run("cp", "-a", "/var/spool/cron", f"{layers}/cron")
+        run("find", f"{layers}/cron", "-type", "f", "-not", "-name", ".SEQ", "-delete")
+        run("mount", "--bind", f"{layers}/cron", "/var/spool/cron")
     run("mount", "-t", "devpts", "-o", "newinstance,gid=5,mode=620,ptmxmode=666", "devpts", "/dev/pts")
     run("mount", "--bind", "/dev/pts/ptmx", "/dev/ptmx")
     for path in ("/run/sshd", "/run/jitwg", "/run/lock", HELPERS):
