@@ -220,7 +220,7 @@ bool is_in_place(const PamFile& file, const PamLine& line, std::string_view text
       return x == y || (x.ends_with("/pam_jitwg.so") && y.ends_with("/pam_jitwg.so"));
     });
   };
-  const auto at = std::ranges::search(stack, ours, same).begin();
+  const auto at = std::search(stack.begin(), stack.end(), ours.begin(), ours.end(), same);
   if (at == stack.end()) return false;
   if (line.place == PamPlace::first) return at == stack.begin();
   for (auto before = stack.begin(); before != at; ++before)

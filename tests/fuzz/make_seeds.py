@@ -308,6 +308,29 @@ def auth_info(work):
     put("auth_info", "connection", "10.90.0.7 51000 10.60.0.5 22")
 
 
+def pam_file(_):
+    """contrib's is Debian's with our blocks."""
+    with open(os.path.join(ROOT, "contrib/pam/sshd")) as file:
+        lines = file.read().splitlines(keepends=True)
+    ours, debian = False, ""
+    for line in lines:
+        ours = (ours or line == "# jitwg begin\n") and line != "# jitwg end\n"
+        if line.startswith("# jitwg keeps: "):
+            debian += line.removeprefix("# jitwg keeps: ")
+        elif not ours and line != "# jitwg end\n":
+            debian += line
+    put("pam_file", "good-debian", debian)
+    put("pam_file", "good-no-end", "account required a.so\nsession required pam_loginuid.so")
+    put("pam_file", "good-continued", "account required \\\n a.so # x\nsession required \\\n pam_loginuid.so \\\n debug\n@include common-session\n")
+    put("pam_file", "good-jump", "-account [success=1 default=ignore] a.so\nsession [success=1 default=ignore] b.so\nsession required pam_loginuid.so\n")
+    put("pam_file", "odd-ours", "".join(lines))
+    put("pam_file", "bad-jump", "account required a.so\nsession [success=2 default=ignore] b.so\nsession required pam_loginuid.so\n")
+    put("pam_file", "bad-systemd-first", "account required a.so\n@include common-session\nsession required pam_loginuid.so\n")
+    put("pam_file", "bad-include", "account required a.so\n@include local\nsession required pam_loginuid.so\n")
+    put("pam_file", "bad-crlf", "account required a.so\r\nsession required pam_loginuid.so\r\n")
+    put("pam_file", "bad-half-a-block", "# jitwg begin\naccount required a.so\nsession required pam_loginuid.so\n")
+
+
 def managed(work):
     passwd = "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1::/:/bin/sh\nrescue:x:1000:1000::/home/rescue:/bin/bash\n"
     ours = "# who needs a session\nuids 0,1000-59999\nexcept rescue  # see the man page\n"
@@ -355,7 +378,7 @@ def proc_text(work):
 
 def main(targets):
     makers = (public_key, sshsig, certificate, allowed_signers, statement, policy, ledger,
-              grant, pam_packet, auth_info, managed, login_record, proc_text)  # fmt: skip
+              grant, pam_packet, auth_info, managed, login_record, proc_text, pam_file)  # fmt: skip
     with tempfile.TemporaryDirectory() as directory:
         work = pathlib.Path(directory)
         make_keys(work)
