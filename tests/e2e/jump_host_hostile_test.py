@@ -217,6 +217,7 @@ def test_a_flood_of_questions_of_every_phase(jump):  # noqa: F811
 import itertools, os, socket
 certificate = '{certificate}'
 packets = [b'', b'jitwg1', b'jitwg1\\n', os.urandom(90000), b'jitwg1\\nphase=sudo\\nuser=alice\\n', b'jitwg1\\nphase=close\\nuser=alice\\n',
+           b'jitwg1\\nphase=sudo\\nuser=alice\\nservice=sudo\\n', b'jitwg1\\nphase=job_open\\nuser=alice\\nservice=cron\\n',
            b'jitwg1\\nphase=account\\nuser=alice\\n', b'jitwg1\\nphase=account\\nphase=account\\nuser=alice\\n',
            f'jitwg1\\nphase=principals\\nuser=alice\\ncertificate={{certificate}}\\n'.encode(),
            f'jitwg1\\nphase=open\\nuser=alice\\ncertificate={{certificate}}\\nclient=10.90.0.7\\n'.encode()]

@@ -88,3 +88,31 @@ def test_ssh_keygen_under_the_signers_unit(booted, signer_unit):
     assert ssh(booted, stage(booted), "echo in").stdout == "in\n"
     assert booted.exec("broker", "stat", "-c", "%U %a", "/run/jitwg/signer").stdout == "jitwg-ca 700\n"
     assert booted.exec("broker", "ls", "/run/jitwg/signer").stdout == ""
+
+
+def test_sudo_su_and_jobs_by_the_login_scope(booted):
+    """Where pam_systemd moves a login on, out of our cgroup: its scope says whose it is."""
+    jump = lambda script: booted.exec("jump", "sh", "-c", script, check=False)  # noqa: E731
+    assert jump("grep -l pam_jitwg.so /etc/pam.d/sudo /etc/pam.d/su").stdout.count("\n") == 2
+    jump("echo 'alice ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/alice; chmod 440 /etc/sudoers.d/alice")
+    session = stage(booted)
+    said = ssh(booted, session, "grep 0:: /proc/self/cgroup; sudo -n id -un; sudo -n su backup -s /bin/sh -c id\\ -un; setsid sudo -n id -un").stdout
+    assert "/session-" in said and said.endswith("\nroot\nbackup\nroot\n"), said
+    events = jump("journalctl -o cat JITWG_EVENT=sudo.checked JITWG_SESSION_ID=" + session).stdout
+    assert events.count("alice may use sudo") == 3 and events.count("root may use su ") == 1, events
+    # In nobody's login scope: a unit, with alice's name and alice's environment.
+    unit = jump(f"systemd-run -q --wait --pipe -p User=alice -E JITWG_SESSION_ID={session} sudo -n id -un")
+    assert unit.stdout == "" and "was not started in the login of a session" in unit.stderr, unit
+    assert jump("su -s /bin/sh backup -c id\\ -un").stdout == "backup\n"  # the system's own
+    # A job goes from atd's unit into the session, and with it.
+    spool = "install -d -o daemon -g daemon -m 1770 /var/spool/cron/atjobs /var/spool/cron/atspool && install -o daemon -g daemon -m 600 /dev/null /var/spool/cron/atjobs/.SEQ"
+    if jump("test -x /usr/sbin/atd").returncode == 0:
+        assert jump(f"{spool} && systemctl start atd").returncode == 0
+        login = booted.popen("person", "jitwg", "ssh", session, "--", "echo 'exec sleep 87654' | at now 2>&1; echo ready; exec cat", as_="alice")
+        while login.stdout.readline() != "ready\n":
+            assert login.poll() is None
+        wait_for(lambda: jump("pgrep -xf 'sleep 87654'").stdout, "the job runs")
+        assert f"/jitwg/{session}/" in jump("cat /proc/$(pgrep -xf 'sleep 87654')/cgroup").stdout
+    assert booted.jitwg("alice", "return", session).returncode == 0
+    wait_state(booted, session, "closed")
+    assert jump("pgrep -xf 'sleep 87654'").stdout == "" and jump("systemctl is-active atd").stdout != "failed\n"

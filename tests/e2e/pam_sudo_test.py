@@ -39,6 +39,26 @@ def test_within_a_live_session(jump, command, said):  # noqa: F811
     assert any("may use su" in line for line in events(jump, session))
 
 
+def test_su_with_a_password(jump):  # noqa: F811
+    """The password is other modules' matter: right or wrong, the session is asked for besides."""
+    jump.run("sh", "-c", "echo bob:secret | chpasswd")
+    try:
+        session = jump.session()
+        assert jump.ssh(session, "echo secret | su bob -c id\\ -un").stdout == "bob\n", jump.hostd_log()
+        assert jump.ssh(session, "echo wrong | su bob -c id\\ -un").stdout == ""
+        outside = as_alice(jump, "echo secret | su bob -c id")
+        assert "uid=" not in outside.stdout and NOT_IN_A_SESSION in outside.stderr, outside
+    finally:
+        jump.run("usermod", "-p", "*", "bob")
+
+
+def test_fifty_sudos_at_once(jump):  # noqa: F811
+    session = jump.session()
+    result = jump.ssh(session, "for n in $(seq 50); do sudo -n id -u & done; wait")
+    assert result.stdout == "0\n" * 50, result
+    assert len([line for line in events(jump, session) if "alice may use sudo" in line]) == 50
+
+
 def test_a_forked_and_reparented_process_is_in_it_still(jump):  # noqa: F811
     session = jump.session()
     result = jump.ssh(session, "setsid sh -c '(sleep 0.2; sudo id -un) & wait' | cat; env -i /usr/bin/sudo id -un")
