@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from jump_host_test import closed, jump, kill_inside, long_login, sandbox, wait_for  # noqa: F401
+from jump_host_test import BUILD, closed, jump, kill_inside, long_login, sandbox, wait_for  # noqa: F401
 from jump_host_hostile_test import LOGINS, events, mark
 
 LISTENER_PORT = 2300
@@ -101,6 +101,74 @@ def test_sshd_itself_is_never_got(jump):  # noqa: F811
     login.wait(10)
     assert jump.processes_named("sshd -D") == daemons and kept.poll() is None
     kill_inside(kept)
+
+
+# ---- the user's manager, as systemd would have made it (the real one: tests/vm) ----
+
+
+@pytest.fixture
+def manager(jump):  # noqa: F811
+    """Starts something in it on alice's behalf, as her systemd does when asked, which is no child of her login."""
+    cgroup = f"{jump.cgroup}/user.slice/user-2001.slice/user@2001.service"
+    jump.run("mkdir", "-p", f"{cgroup}/init.scope", f"{cgroup}/app.slice/run-1.service")
+
+    def start(number, unit="app.slice/run-1.service"):
+        script = f"echo $$ > {cgroup}/{unit}/cgroup.procs; exec setpriv --reuid=2001 --regid=2001 --clear-groups setsid -f sleep {number} >/dev/null 2>&1 </dev/null"
+        assert jump.run("sh", "-c", script).returncode == 0
+        wait_for(lambda: jump.processes_named(f"^sleep {number}"), f"{number} to run")
+
+    yield start
+    jump.run("sh", "-c", f"echo 1 > {cgroup}/cgroup.kill")
+    wait_for(lambda: jump.run("sh", "-c", f"rmdir -p {cgroup}/init.scope {cgroup}/app.slice/run-1.service; test ! -e {cgroup}").returncode == 0, "it to go")
+
+
+def test_what_the_users_manager_runs_ends_with_the_last_session(jump, manager):  # noqa: F811
+    session, bobs, number = jump.session(), jump.session(login="bob"), mark()
+    kept = long_login(jump, bobs, user="bob")
+    assert jump.ssh(session, "true").returncode == 0
+    login = long_login(jump, session)
+    manager(number)
+    kill_inside(login)
+    wait_for(lambda: [s["open"] for s in jump.status() if s["session"] == session.id] == [False], "logged out, and still bound")
+    jump.broker.close(session.id, "revoked")
+    closed(jump, session)
+    assert jump.processes_named(f"^sleep {number}") == [] and kept.poll() is None
+    kill_inside(kept)
+
+
+def test_what_may_be_another_live_sessions_goes_on_and_is_said(jump, manager):  # noqa: F811
+    session, other, number = jump.session(), jump.session(), mark()
+    manager(f"{number}1")  # before both: nobody's of these
+    time.sleep(0.05)  # starts are told in hundredths of a second
+    first = long_login(jump, session)
+    manager(f"{number}2")
+    manager(f"{number}3", "init.scope")  # the manager itself, which both need
+    time.sleep(0.05)
+    second = long_login(jump, other)
+    manager(f"{number}4")
+    jump.broker.close(session.id, "revoked")
+    closed(jump, session)
+    first.wait(10)
+    assert [n for n in "1234" if jump.processes_named(f"^sleep {number}{n}")] == ["1", "3", "4"]
+    (said,) = [line for line in events(jump, session) if "login.left_behind" in line]
+    assert "1 processes of user@2001.service that may be another session's" in said
+    assert second.poll() is None
+    jump.broker.close(other.id, "revoked")
+    closed(jump, other)
+    second.wait(10)
+    assert jump.processes_named(f"^sleep {number}") == []
+
+
+def test_two_sessions_that_end_together_leave_no_manager_to_each_other(jump, manager):  # noqa: F811
+    sessions, number = [jump.session(), jump.session()], mark()
+    logins = [long_login(jump, session) for session in sessions]
+    manager(number)
+    for session in sessions:
+        jump.broker.close(session.id, "locked")
+    for session, login in zip(sessions, logins, strict=True):
+        closed(jump, session)
+        login.wait(10)
+    assert jump.processes_named(f"^sleep {number}") == []
 
 
 # ---- many, and in mid-transfer ----
@@ -242,6 +310,29 @@ def test_what_no_kill_ends_is_said(jump):  # noqa: F811
 
 
 # ---- hostd's books ----
+
+
+def test_status_says_how_old_its_knowledge_is_and_when_nobody_serves(jump):  # noqa: F811
+    session = jump.session()
+    login = long_login(jump, session)
+
+    def status(*more, user=0):
+        as_user = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+        return jump.run(*as_user, f"{BUILD}/bin/jitwg-hostd", "status", *more, "--config", jump.directory / "hostd.conf")
+
+    wait_for(lambda: "broker: last heard" in status().stdout, "hostd to have left its state", 8)
+    said = status()
+    assert said.returncode == 0 and "jump1: jitwg-hostd runs\n" in said.stdout and session.id in said.stdout
+    assert " open " in said.stdout and "fresh" in status("--json").stdout
+    jump.stop_hostd(signal.SIGKILL)
+    said = status()
+    assert said.returncode == 5 and "jitwg-hostd does not run since about" in said.stdout and session.id in said.stdout
+    assert "processes" in status("--json").stdout
+    jump.run("chmod", "755", jump.directory)
+    other = status(user=2001)
+    assert other.returncode != 0 and session.id not in other.stdout
+    jump.start_hostd()
+    kill_inside(login)
 
 
 @pytest.mark.parametrize("damage", ["rm -f {f}", "echo garbage > {f}", ": > {f}"])

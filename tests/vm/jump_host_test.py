@@ -152,6 +152,7 @@ def test_a_shared_audit_session_is_mended_before_logind_looks(opened, log_in):
     """sshd started from a login of alice's: unmended, logind would take the next login for that one."""
     uid, pid_file = pwd.getpwnam("alice").pw_uid, Path("/run/sshd-by-hand.pid")
     run("systemctl", "stop", "ssh.service")
+    run("mkdir", "-p", "/run/sshd")  # the unit's own goes with it
     run("sh", "-c", f"echo {uid} > /proc/self/loginuid; exec ip netns exec jump /usr/sbin/sshd -o PidFile={pid_file}")
     daemon = int(wait_for(lambda: pid_file.exists() and pid_file.read_text(), "sshd"))
     shared = Path(f"/proc/{daemon}/sessionid").read_text()
