@@ -71,9 +71,9 @@ void Ending::leave(const Login& login) {
   if (!unattributed)
     found.push_back(unattributed.error().message);
   else if (*unattributed > 0)
-    found.push_back(std::to_string(*unattributed) + " processes of user@" +
+    found.push_back(std::to_string(*unattributed) + " of the processes of user@" +
                     std::to_string(login.uid) +
-                    ".service that may be another session's and end with it");
+                    ".service, which may be another session's and end with it");
   if (found.empty()) return;
   std::string text = login.login + " left behind: ";
   for (const std::string& each : found) text += (&each == &found[0] ? "" : "; ") + each;

@@ -151,7 +151,7 @@ def test_what_may_be_another_live_sessions_goes_on_and_is_said(jump, manager):  
     first.wait(10)
     assert [n for n in "1234" if jump.processes_named(f"^sleep {number}{n}")] == ["1", "3", "4"]
     (said,) = [line for line in events(jump, session) if "login.left_behind" in line]
-    assert "1 processes of user@2001.service that may be another session's" in said
+    assert "1 of the processes of user@2001.service, which may be another session's" in said
     assert second.poll() is None
     jump.broker.close(other.id, "revoked")
     closed(jump, other)

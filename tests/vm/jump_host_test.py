@@ -125,7 +125,7 @@ def test_the_same_persons_other_session_keeps_what_is_its_own(opened, log_in, ne
     session.revoke()
     session.closed()
     assert sleeping(71) == [7102, 7103, 7104], "what is surely the ended one's, and no more"
-    assert re.search(r"\d+ processes of user@\d+\.service that may be another session's", said_left_behind(session)[0])
+    assert re.search(r"\d+ of the processes of user@\d+\.service, which may be another session's", said_left_behind(session)[0])
     assert second.echoes("still here")
     other.revoke()
     other.closed()
