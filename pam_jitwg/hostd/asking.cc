@@ -1,5 +1,7 @@
 #include "pam_jitwg/hostd/asking.h"
 
+#include <unistd.h>
+
 namespace jitwg::hostd {
 
 Result<Asking> observe_asking(Phase phase, const Peer& peer, int socket) {
@@ -13,9 +15,10 @@ Result<Asking> observe_asking(Phase phase, const Peer& peer, int socket) {
   asking.monitor_is_sshd = is_root_sshd(asking.monitor.pid);
   asking.asker.parent_is_monitor =
       parent && asking.monitor == parent->process && asking.monitor_is_sshd;
-  const auto self = observe_process(::getpid());
+  static const auto self = observe_process(::getpid());
   asking.asker.is_older = self && asking.monitor.start < self->process.start;
-  asking.asker.loginuid = pam::read_loginuid("/proc/" + std::to_string(peer.pid) + "/loginuid");
+  if (phase == Phase::sudo)
+    asking.asker.loginuid = pam::read_loginuid("/proc/" + std::to_string(peer.pid) + "/loginuid");
   if (pidfd.valid() && has_exited(pidfd)) return fail(Code::not_live, "the asking process is gone");
   return asking;
 }

@@ -83,9 +83,10 @@ Answer Hostd::decide(const Question& question, const Asking& asking) {
   std::optional<Remembered> remembered;
   if (memory != memories_.end()) remembered = memory->second.remembered;
   const pam::Accounts accounts = pam::load_accounts(settings_.managed);
-  const Judgement judged =
-      judge(question, {grants_, accounts, settings_.ca, asking.asker, remembered, replica,
-                       clock_.now(), logins_.sessions_of(question.user)});
+  const bool job = question.phase == Phase::job || question.phase == Phase::job_open;
+  const auto logged_in = job ? logins_.sessions_of(question.user) : std::vector<SessionId>();
+  const Judgement judged = judge(question, {grants_, accounts, settings_.ca, asking.asker,
+                                            remembered, replica, clock_.now(), logged_in});
   if (judged.refusal)
     return refuse(question, asking, judged.answer, *judged.refusal, judged.session,
                   judged.answer.text);

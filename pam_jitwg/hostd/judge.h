@@ -28,7 +28,7 @@ struct Asker {
   bool is_root = false;              // the asking process' uid
   bool parent_is_monitor = false;    // its parent is a root-owned sshd process
   bool is_older = false;             // than this hostd: what was remembered of it is gone
-  std::optional<uid_t> loginuid;     // pam::kNoLogin: none; no value: could not be read
+  std::optional<uid_t> loginuid;     // pam::kNoLogin: none; no value: could not be read; sudo
   std::optional<SessionId> session;  // whose cgroup or login scope it is in; sudo
 };
 
