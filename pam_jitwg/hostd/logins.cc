@@ -134,11 +134,11 @@ std::vector<Login> Logins::of(const SessionId& session) const {
 }
 
 std::vector<SessionId> Logins::sessions_of(const std::string& user) const {
-  std::vector<SessionId> found;
+  std::set<SessionId> open, left;
   for (const auto& [key, login] : logins_)
-    if (login.login == user && (found.empty() || found.back() != key.first))
-      found.push_back(key.first);
-  return found;
+    if (login.login == user) (login.is_open ? open : left).insert(key.first);
+  const std::set<SessionId>& found = open.empty() ? left : open;
+  return {found.begin(), found.end()};
 }
 
 std::set<std::string> Logins::persons() const {

@@ -63,7 +63,9 @@ class Logins {
   const Login* find_by_audit_session(uint32_t audit_session) const;
   std::vector<Login> of(const SessionId& session) const;
   std::set<std::string> persons() const;  // with a login that is open
-  std::vector<SessionId> sessions_of(const std::string& user) const;  // each once
+  // Each once: those with an open login of this user; where there is none, those that a login left
+  // something of.
+  std::vector<SessionId> sessions_of(const std::string& user) const;
 
  private:
   explicit Logins(std::string directory) : directory_(std::move(directory)) {}

@@ -61,6 +61,20 @@ TEST_F(LoginsTest, foundByTheKernelsAuditSession) {
   EXPECT_EQ(load().find_by_audit_session(8), nullptr);
 }
 
+TEST_F(LoginsTest, aUsersSessionsAreThoseWithAnOpenLoginIfThereIsOne) {
+  Logins logins = load();
+  Login left = login, another = login;
+  left.session = SessionId::make(kNow);
+  left.is_open = false;
+  ASSERT_TRUE(logins.put(left));
+  EXPECT_EQ(logins.sessions_of("alice"), std::vector<SessionId>{left.session});
+  another.monitor.pid = 17;
+  ASSERT_TRUE(logins.put(login));
+  ASSERT_TRUE(logins.put(another));
+  EXPECT_EQ(logins.sessions_of("alice"), std::vector<SessionId>{login.session});
+  EXPECT_TRUE(logins.sessions_of("bob").empty());
+}
+
 TEST_F(LoginsTest, aRecordFromBeforeAuditSessions) {
   std::string text = render_login(login);
   text = text.substr(0, text.find(",\"audit_session\"")) + "}";
