@@ -10,11 +10,11 @@ Result<Asking> observe_asking(Phase phase, const Peer& peer, int socket) {
   Asking asking;
   asking.monitor = stat.process;
   asking.asker.is_root = peer.uid == 0;
-  const auto parent = observe_process(stat.parent);
-  if (phase == Phase::principals && parent) asking.monitor = parent->process;
-  asking.monitor_is_sshd = is_root_sshd(asking.monitor.pid);
-  asking.asker.parent_is_monitor =
-      parent && asking.monitor == parent->process && asking.monitor_is_sshd;
+  if (phase == Phase::principals)
+    if (const auto parent = observe_process(stat.parent)) asking.monitor = parent->process;
+  if (phase == Phase::principals || phase == Phase::open)
+    asking.monitor_is_sshd = is_root_sshd(asking.monitor.pid);
+  asking.asker.parent_is_monitor = asking.monitor != stat.process && asking.monitor_is_sshd;
   static const auto self = observe_process(::getpid());
   asking.asker.is_older = self && asking.monitor.start < self->process.start;
   if (phase == Phase::sudo)

@@ -14,7 +14,7 @@ namespace jitwg::hostd {
 struct Asking {
   Process monitor;  // whose login or job this is about: sshd's, sudo's or cron's process
   Asker asker;
-  bool monitor_is_sshd = false;
+  bool monitor_is_sshd = false;  // looked at for principals and open alone
 };
 
 // not_live if the asker is gone: what was read may then be another's, who got its pid.

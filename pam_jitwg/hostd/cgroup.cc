@@ -129,7 +129,8 @@ Result<void> Cgroups::prepare() {
 Result<void> Cgroups::attach(const SessionId& session, pid_t pid) {
   const std::string path = leaf(session, pid);
   const auto is_there = [&]() -> Result<bool> {
-    JITWG_ASSIGN(const std::vector<pid_t> there, processes_below(path));
+    std::vector<pid_t> there;
+    JITWG_TRY(collect(path, 0, there));
     return std::find(there.begin(), there.end(), pid) != there.end();
   };
   JITWG_ASSIGN(const bool already, is_there());

@@ -1,17 +1,21 @@
 #include "pam_jitwg/hostd/grants.h"
 
+#include <set>
+
 #include "broker/base/limits.h"
 
 namespace jitwg::hostd {
 
 void Grants::set(const std::vector<node::Wanted>& wanted, WallTime now) {
-  open_.clear();
-  certificates_.clear();
+  // Most of ten thousand are here already: comparing is cheaper than copying.
+  std::set<SessionId> named;
   for (const node::Wanted& w : wanted) {
-    if (w.open)
-      open(w.grant);
-    else
-      close(w);
+    if (w.open && named.insert(w.grant.session).second) open(w.grant);
+    if (!w.open) close(w);
+  }
+  for (auto it = open_.begin(); it != open_.end();) {
+    const Grant& grant = (it++)->second;
+    if (!named.contains(grant.session)) forget(grant.session);
   }
   std::erase_if(closed_, [now](const auto& entry) {
     return entry.second.not_after + limits::kTombstone < now;
@@ -19,17 +23,26 @@ void Grants::set(const std::vector<node::Wanted>& wanted, WallTime now) {
 }
 
 void Grants::open(const Grant& grant) {
+  if (const Grant* known = by_session(grant.session); known != nullptr && *known == grant) return;
+  forget(grant.session);
+  open_.emplace(grant.session, grant);
   // Without a hash no certificate can be this session's: nothing to log in with.
   if (grant.certificate_sha256) certificates_.emplace(*grant.certificate_sha256, grant.session);
-  open_.emplace(grant.session, grant);
+}
+
+void Grants::forget(const SessionId& session) {
+  const auto it = open_.find(session);
+  if (it == open_.end()) return;
+  if (it->second.certificate_sha256) certificates_.erase(*it->second.certificate_sha256);
+  open_.erase(it);
 }
 
 void Grants::close(const node::Wanted& want) {
   const Grant& grant = want.grant;
-  open_.erase(grant.session);
-  std::string sha256 = grant.certificate_sha256.value_or("");
-  certificates_.erase(sha256);
-  closed_.insert_or_assign(grant.session, Closed{want.reason, grant.target, std::move(sha256), grant.not_after});
+  forget(grant.session);
+  closed_.insert_or_assign(grant.session,
+                           Closed{want.reason, grant.target,
+                                  grant.certificate_sha256.value_or(""), grant.not_after});
 }
 
 const Grant* Grants::by_session(const SessionId& session) const {

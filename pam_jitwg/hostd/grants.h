@@ -34,6 +34,7 @@ class Grants {
   const Closed* closed(const SessionId& session) const;
 
  private:
+  void forget(const SessionId& session);
   std::map<SessionId, Grant> open_;
   std::map<std::string, SessionId> certificates_;
   std::map<SessionId, Closed> closed_;

@@ -90,12 +90,13 @@ Answer Hostd::decide(const Question& question, const Asking& asking) {
   if (judged.refusal)
     return refuse(question, asking, judged.answer, *judged.refusal, judged.session,
                   judged.answer.text);
-  if (question.phase == Phase::principals) remember(asking.monitor, *judged.remember);
+  if (question.phase == Phase::principals && remember(asking.monitor, *judged.remember))
+    move_early(judged.grant->session, asking.monitor);
   const About about{judged.grant->session, judged.grant->person, judged.grant->target};
-  if (question.phase == Phase::account) {
-    emit(EventName::login_allowed, about, std::nullopt, question.user + " may log in");
-    move_early(*judged.session, asking.monitor);
-  }
+  if (question.phase == Phase::account)  // an entry wakes journald up, for which sshd need not wait
+    asio::post(io_, [this, about, user = question.user] {
+      emit(EventName::login_allowed, about, std::nullopt, user + " may log in");
+    });
   if (question.phase == Phase::job)
     emit(EventName::login_allowed, about, std::nullopt,
          question.service + " may run a job of " + question.user);
@@ -151,7 +152,7 @@ void Hostd::complain(const std::string& what) {
   if (++complaints_ <= kComplaints) log(Level::notice, what);
 }
 
-void Hostd::remember(const Process& monitor, const Remembered& remembered) {
+bool Hostd::remember(const Process& monitor, const Remembered& remembered) {
   const WallTime now = clock_.now();
   std::erase_if(memories_,
                 [now](const auto& entry) { return entry.second.at + kRememberFor < now; });
@@ -159,11 +160,12 @@ void Hostd::remember(const Process& monitor, const Remembered& remembered) {
     log(Level::error, "too many logins on their way, forgetting one");
     memories_.erase(memories_.begin());
   }
-  memories_.insert_or_assign(monitor, Memory{remembered, now});
+  return memories_.insert_or_assign(monitor, Memory{remembered, now}).second;
 }
 
-// The kernel takes ten milliseconds to move a process (it waits for an RCU grace period), which sshd
-// has to do anyway between account and open. What failed is said when open tries again.
+// The kernel takes ten milliseconds to move a process (it waits for an RCU grace period), in which
+// sshd goes on: from the first question that names a live session, so that open finds it done. Who
+// does not come in ends there, and what failed is said when open tries again.
 void Hostd::move_early(const SessionId& session, const Process& monitor) {
   asio::post(io_, [this, session, monitor] {
     if (const auto pidfd = open_pidfd(monitor)) (void)cgroups_.attach(session, monitor.pid);

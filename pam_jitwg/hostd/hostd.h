@@ -62,6 +62,10 @@ class Hostd final : public node::Enforcer {
   Hostd(boost::asio::io_context& io, Settings settings, Logins logins, EventSink& events,
         const Clock& clock);
 
+  struct About {
+    std::optional<SessionId> session;
+    std::string person, target;
+  };
   struct Memory {
     Remembered remembered;
     WallTime at;
@@ -74,7 +78,7 @@ class Hostd final : public node::Enforcer {
                 const std::optional<SessionId>& session, const std::string& detail);
   Answer close(const Question& question, const Asking& asking);
   void complain(const std::string& what);
-  void remember(const Process& monitor, const Remembered& remembered);
+  bool remember(const Process& monitor, const Remembered& remembered);  // new to us?
   void end_soon(const Process& monitor);
 
   // running.cc
@@ -89,10 +93,6 @@ class Hostd final : public node::Enforcer {
   void schedule_endings();
   void leave_state(WallTime now);
   void tick();
-  struct About {
-    std::optional<SessionId> session;
-    std::string person, target;
-  };
   void emit(EventName event, const About& about, std::optional<Code> code, const std::string& text);
 
   boost::asio::io_context& io_;
