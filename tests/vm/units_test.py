@@ -68,7 +68,9 @@ def test_the_interface_is_the_kernels(site):
 
 def test_nothing_was_denied_to_a_daemon(site):
     """A sandbox that is too tight shows as an error in the journal, or as a seccomp record."""
-    assert journal("-p", "err", *sum((["-u", f"{name}.service"] for name in DAEMONS), [])) == []
+    said = journal("-p", "err", *sum((["-u", f"{name}.service"] for name in DAEMONS), []))
+    # jump_host_test.py spoils one on purpose.
+    assert [entry for entry in said if "is damaged: what its leaf tells must do" not in entry["MESSAGE"]] == []
     assert "type=SECCOMP" not in Path("/var/log/audit/audit.log").read_text()
 
 
@@ -221,6 +223,7 @@ def test_with_every_daemon_dead_it_ends_on_time(session, held):
         assert not held[0].echoes("afterwards", 3)
     finally:
         terminal.end()
-        run("systemctl", "start", *(f"{name}.service" for name in DAEMONS))
+        # What does not start at once, systemd tries again; the evidence below needs all of them.
+        run("systemctl", "start", *(f"{name}.service" for name in DAEMONS), check=False)
     closed = wait_for(lambda: (s := show(session))["state"] == "closed" and s, "the session to be closed")
     assert closed["close_reason"] == "expired"
