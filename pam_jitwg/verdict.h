@@ -5,13 +5,13 @@
 // PAM_IGNORE means "jitwg has no say": only for the unmanaged, and for phases that decide nothing.
 // A denial is always PAM_PERM_DENIED: sudo takes PAM_SESSION_ERR from open_session for success.
 //
-//                  mode=login               mode=job               mode=sudo
-//   authenticate   a password: never        (neither calls it)     others' matter: no say
-//   account        decides                  decides                decides, and nothing else does:
-//                                                                  sudo asks it for -v and -l too
-//   open           decides, and binds       decides, and binds     no say: what runs is bound
-//   already close          its end is noted         its end is noted       no say setcred,       no
-//   say: they grant no login, and sshd ignores what setcred returns chauthtok
+//  phase         | mode=login          | mode=job            | mode=sudo
+//  --------------+---------------------+---------------------+-------------------------------
+//  authenticate  | a password: never   | never               | others' matter: no say
+//  account       | decides             | decides             | decides: also for -v and -l
+//  open          | decides, and binds  | decides, and binds  | no say: what runs is bound already
+//  close         | its end is noted    | its end is noted    | no say
+//  setcred, chauthtok: no say, for they grant no login, and sshd ignores what setcred returns
 #pragma once
 
 namespace jitwg::pam {

@@ -80,8 +80,8 @@ Result<std::vector<pid_t>> Belongings::processes(const SessionId& session) const
 
 Result<std::vector<pid_t>> Belongings::all_processes(const SessionId& session) const {
   JITWG_ASSIGN(std::vector<pid_t> pids, processes(session));
-  for (const auto& [audit, more] : find_in_audit_sessions(audit_sessions(logins_.of(session))))
-    append(pids, more);
+  JITWG_ASSIGN(const auto elsewhere, find_in_audit_sessions(audit_sessions(logins_.of(session))));
+  for (const auto& [audit, more] : elsewhere) append(pids, more);
   std::sort(pids.begin(), pids.end());
   pids.erase(std::unique(pids.begin(), pids.end()), pids.end());
   return pids;
@@ -148,7 +148,8 @@ Result<bool> Belongings::may_go(const Login& login) const {
     JITWG_ASSIGN(const std::vector<pid_t> pids, cgroups_.processes_of(manager_path(login.uid)));
     if (!pids.empty()) return false;
   }
-  return find_in_audit_sessions(audit_sessions({login})).empty();
+  JITWG_ASSIGN(const auto elsewhere, find_in_audit_sessions(audit_sessions({login})));
+  return elsewhere.empty();
 }
 
 }  // namespace jitwg::hostd

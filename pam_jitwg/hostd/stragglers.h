@@ -10,10 +10,14 @@
 #include <set>
 #include <vector>
 
+#include "broker/base/error.h"
+
 namespace jitwg::hostd {
 
-// One walk through /proc. kNoAuditSession is never looked for.
-std::map<uint32_t, std::vector<pid_t>> find_in_audit_sessions(const std::set<uint32_t>& wanted);
+// One walk through /proc. kNoAuditSession is never looked for. An error when /proc cannot be read or
+// descriptors have run out: then nobody knows, and nobody may say that none is left.
+Result<std::map<uint32_t, std::vector<pid_t>>> find_in_audit_sessions(
+    const std::set<uint32_t>& wanted);
 // SIGKILL to each, walk after walk until one finds none or it has been tried enough: what forks
 // faster than a walk may be left, and is found by the next call. False: some were found.
 bool kill_in_audit_sessions(const std::set<uint32_t>& wanted);

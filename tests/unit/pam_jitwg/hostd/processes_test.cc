@@ -1,9 +1,13 @@
 #include "pam_jitwg/hostd/processes.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "pam_jitwg/hostd/stragglers.h"
 
 namespace jitwg::hostd {
 namespace {
@@ -62,6 +66,23 @@ TEST(Processes, exitIsSeen) {
   ASSERT_EQ(waitpid(child, nullptr, 0), child);
   EXPECT_TRUE(has_exited(*pidfd));
   EXPECT_FALSE(send_signal(*pidfd, SIGTERM));
+}
+
+// "Nobody is left" is evidence: without descriptors it may not be said.
+TEST(Stragglers, withoutDescriptorsNobodyKnows) {
+  ASSERT_TRUE(find_in_audit_sessions({4242}));
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const int next = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  ASSERT_GE(next, 0);
+  ::close(next);
+  for (int spare = 0; spare < 3; ++spare) {  // the walk holds /proc and two of a process
+    const rlimit few{static_cast<rlim_t>(next + spare), before.rlim_max};
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+    const auto found = find_in_audit_sessions({4242});
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+    EXPECT_FALSE(found) << spare;
+  }
 }
 
 }  // namespace
