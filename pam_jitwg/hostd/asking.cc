@@ -30,7 +30,7 @@ std::optional<SessionId> session_of(pid_t pid, const Cgroups& cgroups, const Log
     if (scope.empty()) break;
     // pam_systemd moved the monitor after it asked us: the record may not know yet.
     const bool same = login.scope.empty() && login.is_open
-                          ? cgroups.scope_of(login.monitor.pid) == scope
+                          ? cgroups.scope_of(login.monitor) == scope
                           : login.scope == scope;
     if (same) return key.first;
   }

@@ -213,4 +213,11 @@ std::string Cgroups::scope_of(pid_t pid) const {
   return text ? parse_scope_path(*text) : std::string();
 }
 
+std::string Cgroups::scope_of(const Process& process) const {
+  const auto pidfd = open_pidfd(process);
+  if (!pidfd) return "";
+  std::string scope = scope_of(process.pid);
+  return has_exited(*pidfd) ? "" : scope;
+}
+
 }  // namespace jitwg::hostd

@@ -19,6 +19,7 @@
 
 #include "broker/base/error.h"
 #include "broker/base/session_id.h"
+#include "pam_jitwg/hostd/processes.h"
 
 namespace jitwg::hostd {
 
@@ -53,6 +54,8 @@ class Cgroups {
   std::optional<SessionId> session_of(pid_t pid) const;
   // The scope a process is in: "" unless logind made it.
   std::string scope_of(pid_t pid) const;
+  // Also "" when exactly this process is gone.
+  std::string scope_of(const Process& process) const;
 
  private:
   std::string base() const { return root_ + "/jitwg"; }

@@ -28,10 +28,8 @@ std::optional<Seconds> due_warning(WallTime not_after, WallTime last, WallTime n
 void Ending::note_scopes(const SessionId& session) {
   for (Login login : logins_.of(session)) {
     if (!login.scope.empty() || !login.is_open) continue;
-    const auto pidfd = open_pidfd(login.monitor);
-    if (!pidfd) continue;
-    login.scope = cgroups_.scope_of(login.monitor.pid);
-    if (has_exited(*pidfd) || login.scope.empty()) continue;
+    login.scope = cgroups_.scope_of(login.monitor);
+    if (login.scope.empty()) continue;
     if (const auto stored = logins_.update(login); !stored)
       log(Level::warning, stored.error().render() + " session=" + session.str());
   }

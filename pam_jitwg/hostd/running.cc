@@ -147,7 +147,7 @@ void Hostd::update(const Login& login) {
 }
 
 void Hostd::closed(Login login) {
-  if (login.scope.empty()) login.scope = cgroups_.scope_of(login.monitor.pid);
+  if (login.scope.empty()) login.scope = cgroups_.scope_of(login.monitor);
   login.is_open = false;
   update(login);
   emit(EventName::login_closed, {login.session, login.person, login.target}, std::nullopt,
@@ -190,7 +190,7 @@ void Hostd::look_at_leaves() {
     login.not_after = grant == nullptr ? login.since : grant->not_after;
     login.uid = uid;
     login.audit_session = audit_session_of(pid);
-    login.scope = cgroups_.scope_of(pid);
+    login.scope = cgroups_.scope_of(login.monitor);
     if (grant != nullptr) login.person = grant->person, login.target = grant->target;
     log(Level::warning, "the record of login " + std::to_string(pid) +
                             " was lost and is made anew session=" + session.str());
@@ -209,8 +209,8 @@ void Hostd::tick() {
     if (!login.is_open && !monitors_.contains(key)) forget_if_empty(key);
     if (!login.is_open || !login.scope.empty() || now >= login.since + kScopeMayCome) continue;
     Login moved = login;
-    moved.scope = cgroups_.scope_of(login.monitor.pid);
-    if (!moved.scope.empty() && monitors_.contains(key)) update(moved);
+    moved.scope = cgroups_.scope_of(login.monitor);
+    if (!moved.scope.empty()) update(moved);
   }
   for (const auto& [session, not_after] : sessions)
     if (const auto left = due_warning(not_after, last_tick_, now))

@@ -104,7 +104,8 @@ Result<Status> observe_status(const std::string& directory, const std::string& c
   JITWG_ASSIGN(const Logins logins, Logins::load(logins_directory, status.damaged));
   const Cgroups cgroups(cgroup_root);
   const Belongings belongings(cgroups, logins, [](const SessionId&) { return false; });
-  for (const auto& [key, login] : logins.all()) {
+  for (auto [key, login] : logins.all()) {
+    if (login.is_open && login.scope.empty()) login.scope = cgroups.scope_of(login.monitor);
     const auto pids = belongings.processes(login);
     status.logins.push_back({login, pids ? std::optional(pids->size()) : std::nullopt});
   }
