@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <memory>
 
 namespace jitwg::pam {
 namespace {
@@ -23,21 +24,20 @@ struct Socket {
   const int fd = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 };
 
-// What is left until `end`, for the next call that may wait; connect(2) waits by the sending one.
-// Signals of the host program only make us try again with less.
-bool allow_wait(int fd, Clock::time_point end) {
+// What is left until `end`, for the next call that may wait by that limit (connect(2):
+// SO_SNDTIMEO). Signals of the host program only make us try again with less.
+bool allow_wait(int fd, int limit, Clock::time_point end) {
   const auto left = std::chrono::ceil<std::chrono::microseconds>(end - Clock::now()).count();
   if (left <= 0) return false;  // and never 0, which would mean no limit
   const timeval t{left / 1000000, left % 1000000};
-  return ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t) == 0 &&
-         ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof t) == 0;
+  return ::setsockopt(fd, SOL_SOCKET, limit, &t, sizeof t) == 0;
 }
 
 template <typename Call>
-ssize_t in_time(int fd, Clock::time_point end, Call call) {
+ssize_t in_time(int fd, int limit, Clock::time_point end, Call call) {
   ssize_t result = -1;
   do {
-    if (!allow_wait(fd, end)) return -1;
+    if (!allow_wait(fd, limit, end)) return -1;
     result = call();
   } while (result < 0 && errno == EINTR);
   return result;
@@ -55,7 +55,7 @@ const char* connect_to(int fd, const Server& server, Clock::time_point end) {
   if (!S_ISSOCK(st.st_mode) || st.st_uid != server.owner)
     return "what stands at the socket's path is not root's socket";
   const auto* name = reinterpret_cast<const sockaddr*>(&address);
-  if (in_time(fd, end, [&] { return ::connect(fd, name, sizeof address); }) != 0)
+  if (in_time(fd, SO_SNDTIMEO, end, [&] { return ::connect(fd, name, sizeof address); }) != 0)
     return "jitwg-hostd does not run, or takes no question";
   ucred peer{};
   socklen_t size = sizeof peer;
@@ -79,14 +79,14 @@ std::optional<Answer> ask(const Server& server, const Question& question,
   const int fd = socket.fd;
   if (fd < 0) return give_up("no socket to be had");
   if (const char* reason = connect_to(fd, server, end)) return give_up(reason);
-  if (in_time(fd, end, [&] { return ::send(fd, packet->data(), packet->size(), MSG_NOSIGNAL); }) <
-      0)
+  // A fresh socket has room for it.
+  if (::send(fd, packet->data(), packet->size(), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
     return give_up("jitwg-hostd takes no question");
-  std::string bytes(kPacketBytes + 1, '\0');
-  const ssize_t n = in_time(fd, end, [&] { return ::recv(fd, bytes.data(), bytes.size(), 0); });
+  const auto bytes = std::make_unique_for_overwrite<char[]>(kPacketBytes + 1);
+  const ssize_t n =
+      in_time(fd, SO_RCVTIMEO, end, [&] { return ::recv(fd, bytes.get(), kPacketBytes + 1, 0); });
   if (n <= 0) return give_up("jitwg-hostd does not answer");
-  bytes.resize(static_cast<size_t>(n));
-  if (auto answer = parse_answer(bytes)) return answer;
+  if (auto answer = parse_answer({bytes.get(), static_cast<size_t>(n)})) return answer;
   return give_up("jitwg-hostd's answer makes no sense");
 }
 

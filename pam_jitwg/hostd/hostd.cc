@@ -13,7 +13,8 @@ namespace asio = boost::asio;
 namespace {
 
 constexpr Seconds kRememberFor{
-    600};                           // sshd's LoginGraceTime (120 s by default) bounds what needs it
+    600};  // sshd's LoginGraceTime (120 s by default) bounds what needs it
+constexpr std::chrono::milliseconds kSoon{10};
 constexpr size_t kMemories = 4096;  // logins on their way at once
 constexpr Seconds kComplaintsPer{60};
 constexpr size_t kComplaints = 20;  // enough to see who does it
@@ -38,6 +39,7 @@ Hostd::Hostd(asio::io_context& io, Settings settings, Logins logins, EventSink& 
                  emit(EventName::login_left_behind, {login.session, login.person, login.target},
                       std::nullopt, text);
                }}),
+      unsaid_timer_(io),
       ending_timer_(io),
       tick_timer_(io),
       last_tick_(clock.now()) {}
@@ -60,8 +62,24 @@ void Hostd::connect(Link link) { link_ = std::move(link); }
 
 void Hostd::emit(EventName event, const About& about, std::optional<Code> code,
                  const std::string& text) {
+  emit_unsaid();
   events_.emit(
       {event, about.session, about.person, about.target, settings_.node, code, text, std::nullopt});
+}
+
+// An entry wakes journald up, for which sshd need not wait: a moment later, or before the next one.
+void Hostd::emit_soon(EventName event, const About& about, const std::string& text) {
+  unsaid_.push_back({event, about.session, about.person, about.target, settings_.node, std::nullopt,
+                     text, std::nullopt});
+  if (unsaid_.size() > 1) return;
+  unsaid_timer_.expires_after(kSoon);
+  unsaid_timer_.async_wait([this](boost::system::error_code stopped) {
+    if (!stopped) emit_unsaid();
+  });
+}
+
+void Hostd::emit_unsaid() {
+  for (const Event& event : std::exchange(unsaid_, {})) events_.emit(event);
 }
 
 // ---- questions ----
@@ -82,7 +100,9 @@ Answer Hostd::decide(const Question& question, const Asking& asking) {
                         logins_.persons()};
   std::optional<Remembered> remembered;
   if (memory != memories_.end()) remembered = memory->second.remembered;
-  const pam::Accounts accounts = pam::load_accounts(settings_.managed);
+  // In account the module has just read them, and asks for nobody else; open reads them again.
+  const pam::Accounts accounts =
+      question.phase == Phase::account ? pam::Accounts() : pam::load_accounts(settings_.managed);
   const bool job = question.phase == Phase::job || question.phase == Phase::job_open;
   const auto logged_in = job ? logins_.sessions_of(question.user) : std::vector<SessionId>();
   const Judgement judged = judge(question, {grants_, accounts, settings_.ca, asking.asker,
@@ -93,10 +113,8 @@ Answer Hostd::decide(const Question& question, const Asking& asking) {
   if (question.phase == Phase::principals && remember(asking.monitor, *judged.remember))
     move_early(judged.grant->session, asking.monitor);
   const About about{judged.grant->session, judged.grant->person, judged.grant->target};
-  if (question.phase == Phase::account)  // an entry wakes journald up, for which sshd need not wait
-    asio::post(io_, [this, about, user = question.user] {
-      emit(EventName::login_allowed, about, std::nullopt, user + " may log in");
-    });
+  if (question.phase == Phase::account)
+    emit_soon(EventName::login_allowed, about, question.user + " may log in");
   if (question.phase == Phase::job)
     emit(EventName::login_allowed, about, std::nullopt,
          question.service + " may run a job of " + question.user);

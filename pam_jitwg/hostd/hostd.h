@@ -27,7 +27,7 @@ struct Settings {
   std::string node;
   ssh::CaKeys ca;
   std::string cgroup_root;
-  std::string directory;  // <runtime-dir>/hostd: what a restart must know
+  std::string directory;      // <runtime-dir>/hostd: what a restart must know
   pam::ManagedFiles managed;  // as the module reads them
   Seconds grace{5};
   Seconds fresh_within{120};
@@ -39,6 +39,7 @@ class Hostd final : public node::Enforcer {
   // Reads back the logins that run. `events` and `clock` outlive it.
   static Result<std::unique_ptr<Hostd>> make(boost::asio::io_context& io, Settings settings,
                                              EventSink& events, const Clock& clock);
+  ~Hostd() { emit_unsaid(); }
   // How the agent is reached, which itself needs an Enforcer to be made: called once, before run.
   struct Link {
     std::function<std::optional<Seconds>()> silence = [] { return std::nullopt; };
@@ -94,6 +95,8 @@ class Hostd final : public node::Enforcer {
   void leave_state(WallTime now);
   void tick();
   void emit(EventName event, const About& about, std::optional<Code> code, const std::string& text);
+  void emit_soon(EventName event, const About& about, const std::string& text);
+  void emit_unsaid();
 
   boost::asio::io_context& io_;
   const Settings settings_;
@@ -105,6 +108,8 @@ class Hostd final : public node::Enforcer {
   Grants grants_;
   std::map<Process, Memory> memories_;
   std::map<LoginKey, std::unique_ptr<boost::asio::posix::stream_descriptor>> monitors_;  // pidfds
+  std::vector<Event> unsaid_;
+  boost::asio::steady_timer unsaid_timer_;
   Link link_;
   boost::asio::steady_timer ending_timer_;
   boost::asio::steady_timer tick_timer_;

@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 
+#include <array>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <cerrno>
@@ -26,7 +27,8 @@ struct Server::Impl : std::enable_shared_from_this<Impl> {
   Impl(asio::io_context& loop, Fd fd, Handler answer)
       : io(loop), listener(loop, fd.release()), pause(loop), handler(std::move(answer)) {}
 
-  // One asker. Alive as long as one of its two waits is: for the packet, or for the deadline.
+  // One asker that has not said anything yet. Alive as long as one of its two waits is: for the
+  // packet, or for the deadline.
   struct Asking {
     Asking(std::shared_ptr<Impl> impl, Fd fd, Peer who)
         : server(std::move(impl)),
@@ -40,7 +42,6 @@ struct Server::Impl : std::enable_shared_from_this<Impl> {
       --server->total;
       if (--server->askers[peer.uid] == 0) server->askers.erase(peer.uid);
     }
-    void answer();
 
     std::shared_ptr<Impl> server;
     Descriptor socket;
@@ -50,33 +51,35 @@ struct Server::Impl : std::enable_shared_from_this<Impl> {
 
   void accept_next();
   void take(Fd fd);
+  bool answer(int socket, const Peer& peer);
 
   asio::io_context& io;
   Descriptor listener;
   asio::steady_timer pause;
   Handler handler;
+  std::array<char, pam::kPacketBytes + 1> packet;
   std::map<uid_t, int> askers;
   int total = 0;
   bool stopped = false;
 };
 
-void Server::Impl::Asking::answer() {
-  std::string packet(pam::kPacketBytes + 1, '\0');
-  const ssize_t n = ::recv(socket.native_handle(), packet.data(), packet.size(), MSG_DONTWAIT);
-  if (n <= 0) return;
-  packet.resize(static_cast<size_t>(n));
-  const auto question = parse_question(packet);
-  const Answer reply = question ? server->handler(*question, peer, socket.native_handle())
+// False: nothing was asked yet.
+bool Server::Impl::answer(int socket, const Peer& peer) {
+  const ssize_t n = ::recv(socket, packet.data(), packet.size(), MSG_DONTWAIT);
+  if (n <= 0) return n == 0 || errno != EAGAIN;
+  const auto question = parse_question({packet.data(), static_cast<size_t>(n)});
+  const Answer reply = question ? handler(*question, peer, socket)
                                 : Answer{false, std::string(name(Code::unknown_message)), "", 0,
                                          "jitwg: not a question of protocol jitwg1"};
   const std::string bytes = render(reply);
   // A fresh socket has room for one packet. Who left already is not told.
-  (void)::send(socket.native_handle(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  (void)::send(socket, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  return true;
 }
 
 void Server::Impl::take(Fd fd) {
   const auto peer = peer_of(fd.get());
-  if (!peer) return;
+  if (!peer || answer(fd.get(), *peer)) return;  // most have asked by the time they are seen
   const auto same = askers.find(peer->uid);
   // Root asks for logins that are on their way: it waits behind nobody's flood.
   if (peer->uid != 0 &&
@@ -90,7 +93,7 @@ void Server::Impl::take(Fd fd) {
   });
   asking->socket.async_wait(Descriptor::wait_read, [asking](error_code failed) {
     asking->deadline.cancel();
-    if (!failed) asking->answer();
+    if (!failed) asking->server->answer(asking->socket.native_handle(), asking->peer);
   });
 }
 
