@@ -8,8 +8,9 @@ import time
 
 import pytest
 
-from jump_host_test import BUILD, closed, jump, kill_inside, long_login, sandbox, wait_for  # noqa: F401
+from jump_host_test import BUILD, closed, jump, kill_inside, long_login, sandbox, told_apart_from_time, wait_for  # noqa: F401
 from jump_host_hostile_test import LOGINS, events, mark
+from jump_sandbox import HELPERS
 
 LISTENER_PORT = 2300
 
@@ -248,9 +249,10 @@ def test_terminal_multiplexers(jump, start):  # noqa: F811
 # ---- what is said ----
 
 
-def test_a_minute_before_the_end_every_terminal_is_told(jump):  # noqa: F811
-    session = jump.session(seconds=64)
-    said = f"jitwg: session {session.id} ends in 1m"
+@pytest.mark.parametrize("minutes", [15, 5, 1])
+def test_before_the_end_every_terminal_is_told(jump, minutes):  # noqa: F811
+    session = jump.session(seconds=minutes * 60 + 6)
+    said = f"jitwg: session {session.id} ends in {minutes}m"
     login = subprocess.Popen(jump.ssh_command(session, "echo started; read never", options=("-tt",)), stdin=subprocess.PIPE,
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
     number = mark()
@@ -367,6 +369,26 @@ def test_hostd_killed_at_any_moment_loses_no_login(jump):  # noqa: F811
     jump.broker.close(session.id, "revoked")
     closed(jump, session, 20)
     assert jump.processes_named(f"^sleep {number}") == [] and jump.status() == []
+
+
+def test_an_upgrade_under_a_running_login(jump):  # noqa: F811
+    """As a package does it: each file is another one under the same name, then hostd is restarted."""
+    session = jump.session()
+    login = long_login(jump, session)
+    before = told_apart_from_time(jump.status())
+    for name in ("pam_jitwg.so", "jitwg-principals", "jitwg-hostd"):
+        file = f"{HELPERS}/{name}"
+        jump.run("sh", "-c", f"cp -p {file} {file}.new && mv {file}.new {file}").check_returncode()
+    assert jump.run("sh", "-c", "readlink /proc/$(pgrep -x jitwg-hostd)/exe").stdout.endswith("(deleted)\n")
+    jump.stop_hostd()
+    jump.start_hostd()
+    assert told_apart_from_time(jump.status()) == before and login.poll() is None
+    later = long_login(jump, session)
+    kill_inside(login)
+    wait_for(lambda: len(jump.status()) == 1, "the old module's login closed")
+    jump.broker.close(session.id, "revoked")
+    closed(jump, session)
+    assert later.wait(10) != 0
 
 
 def test_a_full_disk_refuses_logins_and_ends_those_that_run(jump):  # noqa: F811

@@ -83,7 +83,8 @@ def install(directory):
     shutil.copy(f"{directory}/ca.pub", "/etc/jitwg/ca.pub")
     write("/etc/jitwg/managed", "uids 0,1000-59999\n")
     shutil.copy(f"{BUILD}/lib/pam_jitwg.so", HELPERS)
-    shutil.copy(f"{BUILD}/bin/jitwg-principals", HELPERS)
+    for name in ("jitwg-principals", "jitwg-hostd"):
+        shutil.copy(f"{BUILD}/bin/{name}", HELPERS)
     shutil.copy(f"{ROOT}/contrib/pam/sshd", "/etc/pam.d/sshd")
     write("/etc/sudoers.d/people", "".join(f"{name} ALL=(ALL) NOPASSWD: ALL\n" for name in (*PEOPLE, RESCUE)), 0o440)
     shutil.copy(f"{directory}/host", "/etc/ssh/sandbox_key")
@@ -216,7 +217,7 @@ class Jump:
 
     def start_hostd(self, **environment):
         log = open(self.directory / "hostd.log", "a")
-        self.hostd = subprocess.Popen(self.inside(f"{BUILD}/bin/jitwg-hostd", "--config", self.directory / "hostd.conf"),
+        self.hostd = subprocess.Popen(self.inside(f"{HELPERS}/jitwg-hostd", "--config", self.directory / "hostd.conf"),
                                       stdout=log, stderr=log, env={**os.environ, **environment})
         wait_for(lambda: self.broker.watched() and self.run("test", "-S", "/run/jitwg/hostd.sock").returncode == 0,
                  "hostd watches and listens")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vm_site import DAEMONS, DB, Held, Opened, install_snippets, journal, make_configuration, make_network, run, wait_for
+from vm_site import DAEMONS, DB, Held, Opened, install_snippets, journal, make_configuration, make_network, run, show, wait_for
 
 
 @pytest.fixture(scope="session")
@@ -28,12 +28,26 @@ def site(journal_kept):
     wait_for(lambda: {"gw1", "jump1"} <= {e["JITWG_NODE"] for e in journal("JITWG_EVENT=node.joined")}, "both nodes")
 
 
+@pytest.fixture(scope="module")
+def lasting(site):
+    """Sessions that tests share, the last one live: to open one takes an emulated machine a quarter of a minute."""
+    made = []
+    yield made
+    for each in made:
+        each.end()
+
+
 @pytest.fixture
-def session(site, request):
-    """A live one of alice's, its tunnel up; param: for how long."""
-    made = Opened(duration=getattr(request, "param", "30m"))
-    yield made.id
-    made.end()
+def session(lasting, request):
+    """A live one of alice's, its tunnel up; param: one of the test's own, for so long."""
+    if hasattr(request, "param"):
+        made = Opened(duration=request.param)
+        yield made.id
+        made.end()
+        return
+    if not lasting or show(lasting[-1].id)["state"] != "active":
+        lasting.append(Opened())
+    yield lasting[-1].id
 
 
 @pytest.fixture

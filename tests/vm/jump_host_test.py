@@ -19,6 +19,11 @@ def sleeping(prefix):
     return sorted(int(word) for word in found if word.startswith(str(prefix)) and len(word) == 4)
 
 
+def pids_of(name):
+    """Of those that run: what was killed is there until somebody has waited for it."""
+    return run("pgrep", "-r", "D,R,S,T,t", "-x", name, check=False).stdout.split()
+
+
 def status():
     return json.loads(run("jitwg-hostd", "status", "--json").stdout)
 
@@ -119,6 +124,32 @@ def test_all_that_a_session_started_ends_with_it(opened, log_in, never_killed):
     assert not login.echoes("afterwards", 3) and quiet.process.wait(20) != 0
     assert bystander.echoes("after")
     run("crontab", "-r", "-u", "alice")
+
+
+def test_transfers_a_stopped_terminal_and_crowds(opened, log_in, never_killed):
+    """sftp in the middle, Ctrl-S on a terminal that fills, five that fork for ever, five hundred that ignore SIGTERM."""
+    session = opened()
+    host = f"jitwg-{session.id[-8:]}"
+    run("truncate", "-s", "1G", "/home/alice/big")
+    transfer = Held("sftp", "-q", "-l", "800", f"{host}:big", "/home/alice/copy")
+    wait_for(lambda: pids_of("sftp-server"), "the far side to run")
+    terminal = log_in(session, "stty ixon; yes", ssh=("-tt", host))
+    assert terminal.hears("y")
+    terminal.process.stdin.write(b"\x13")
+    terminal.process.stdin.flush()
+    crowd = """
+        $SIG{TERM} = "IGNORE"; $0 = "crowd";
+        for (1..5) { if (!fork) { setpgrp; while (1) { exit if fork } } }
+        for (1..500) { if (!fork) { sleep 1000; exit } }
+        print "started\n"; sleep 1000;"""
+    login = log_in(session, f"exec perl -e '$| = 1; {crowd}'")
+    assert login.hears("started", 300)
+    assert max(each["processes"] for each in in_scopes(session)) > 500 and len(pids_of("crowd")) > 500
+    session.revoke()
+    assert session.closed()["evidence"]["jump1"]["result"] == "verified"
+    assert [pids_of(name) for name in ("crowd", "sftp-server", "yes")] == [[], [], []]
+    assert transfer.process.wait(20) != 0
+    run("rm", "-f", "/home/alice/big", "/home/alice/copy")
 
 
 def test_the_same_persons_other_session_keeps_what_is_its_own(opened, log_in, never_killed):
