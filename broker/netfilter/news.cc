@@ -5,14 +5,11 @@
 #include <sys/socket.h>
 
 #include <cerrno>
-#include <vector>
 
 #include "broker/netfilter/table.h"
 
 namespace jitwg::netfilter {
 namespace {
-
-constexpr size_t kReceiveBytes = 256 * 1024;
 
 // NFTA_TABLE_NAME has the same number in messages about chains, rules, sets and elements.
 bool is_about(const nlmsghdr* message, const std::string& table) {
@@ -49,14 +46,13 @@ Result<Fd> Table::subscribe() {
 
 bool Table::take_news() {
   const uint32_t own_port = mnl_socket_get_portid(socket_.get());
-  std::vector<char> buffer(kReceiveBytes);
   bool changed = false;
   for (;;) {
-    const ssize_t got = ::recv(news_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+    const ssize_t got = ::recv(news_.get(), buffer_.data(), buffer_.size(), MSG_DONTWAIT);
     if (got < 0 && errno != EINTR && errno != ENOBUFS) return changed;
     changed |= got < 0 && errno == ENOBUFS;  // more than the socket holds: any of it may be ours
     int left = static_cast<int>(got);
-    for (auto* message = reinterpret_cast<const nlmsghdr*>(buffer.data());
+    for (auto* message = reinterpret_cast<const nlmsghdr*>(buffer_.data());
          mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left))
       changed |= message->nlmsg_pid != own_port && is_about(message, name_);
   }

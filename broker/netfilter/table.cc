@@ -34,7 +34,8 @@ tl::unexpected<Error> refusal(const std::string& what, int error_number) {
 }  // namespace
 
 void Table::Closer::operator()(mnl_socket* socket) const { mnl_socket_close(socket); }
-Table::Table(std::string name, mnl_socket* socket) : name_(std::move(name)), socket_(socket) {}
+Table::Table(std::string name, mnl_socket* socket)
+    : name_(std::move(name)), socket_(socket), buffer_(kReceiveBytes) {}
 Table::Table(Table&&) noexcept = default;
 Table& Table::operator=(Table&&) noexcept = default;
 Table::~Table() = default;
@@ -82,17 +83,16 @@ Result<void> Table::change(const std::vector<Element>& removals,
 
   // The kernel works a batch off inside sendto(): all its answers are queued by now. Committed is
   // what has the last message acknowledged and no message refused.
-  std::vector<char> buffer(kReceiveBytes);
   const int fd = mnl_socket_get_fd(socket_.get());
   int refused = 0;
   bool acknowledged = false;
   for (;;) {
-    const ssize_t got = recv(fd, buffer.data(), buffer.size(), MSG_DONTWAIT);
+    const ssize_t got = recv(fd, buffer_.data(), buffer_.size(), MSG_DONTWAIT);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) break;
     if (got < 0) return fail_errno("nftables answer", errno);
     int left = static_cast<int>(got);
-    for (auto* message = reinterpret_cast<const nlmsghdr*>(buffer.data());
+    for (auto* message = reinterpret_cast<const nlmsghdr*>(buffer_.data());
          mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
       const bool ours = message->nlmsg_seq - first <= last - first;  // also across the wrap
       if (message->nlmsg_type != NLMSG_ERROR || !ours) continue;
@@ -148,13 +148,12 @@ Result<std::string> Table::find_flowtable(const std::string& interface) {
 Result<void> Table::dump(const std::string& what, const std::string& request, uint32_t sequence, bool& interrupted,
                          const std::function<Result<void>(const nlmsghdr*)>& take) {
   JITWG_TRY(send(request));
-  std::vector<char> buffer(kReceiveBytes);
   for (;;) {
-    const ssize_t got = recv(mnl_socket_get_fd(socket_.get()), buffer.data(), buffer.size(), 0);
+    const ssize_t got = recv(mnl_socket_get_fd(socket_.get()), buffer_.data(), buffer_.size(), 0);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return fail_errno(what, errno);
     int left = static_cast<int>(got);
-    for (auto* message = reinterpret_cast<const nlmsghdr*>(buffer.data());
+    for (auto* message = reinterpret_cast<const nlmsghdr*>(buffer_.data());
          mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
       if (message->nlmsg_seq != sequence) continue;  // left over from an earlier, failed exchange
       if (message->nlmsg_flags & NLM_F_DUMP_INTR) interrupted = true;

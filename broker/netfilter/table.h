@@ -71,6 +71,7 @@ class Table {
   Fd news_;
   std::unique_ptr<mnl_socket, Closer> socket_;
   uint32_t sequence_ = 1;
+  std::vector<char> buffer_;  // kept: the kernel clears 64 pages for each new one
 };
 
 }  // namespace jitwg::netfilter

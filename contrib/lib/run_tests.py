@@ -14,8 +14,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RESULTS = ROOT / "build" / "test-results"
-# They wait more than they work: one file more at once than there are processors.
-SIDE_BY_SIDE = ["-n", str((os.cpu_count() or 1) + 1), "--dist", "loadfile"]
+# End-to-end tests wait more than they work; only what promises that something takes at most a second or two is run by itself.
+SIDE_BY_SIDE = ["-m", "not alone", "-n", str(os.cpu_count() or 1), "--dist", "loadfile"]
 VM_MEMORY_KIB = 5 << 20  # the machine's own, and qemu's
 
 
@@ -179,6 +179,8 @@ def main(arguments):
     unit = Build("asan", target="unit-tests", idle=what == "all") if what in ("all", "unit") else None
     if programs and what in ("all", "e2e"):
         run_pytest(["tests/layout", "tests/e2e"], "e2e", tally, arguments[1:] or SIDE_BY_SIDE)
+        if not arguments[1:]:
+            run_pytest(["tests/e2e"], "e2e-alone", tally, ["-m", "alone"])
     if programs and what in ("all", "vm"):
         run_vm(tally)
     if unit and unit.done(tally):

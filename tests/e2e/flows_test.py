@@ -300,6 +300,7 @@ class Hostile:
         return self.lab.exec("person", *self.net(), *words)
 
 
+@pytest.mark.alone  # thousands of packets, each to be caught
 def test_only_the_scope_is_let_through(lab, start, ends):
     """First as it is, then with the gateway's chains out of the way: what did not arrive would have."""
     sniff = ["python3", "-c", PEER, "sniff", *POOLS]

@@ -19,6 +19,7 @@ from fake_broker import FakeBroker
 from gateway_test import BUILD, GATEWAY, IN_KERNEL, INSIDE, INSIDE6, OTHER, ROOT, World, session_id
 from netns import wait_for
 
+pytestmark = pytest.mark.alone
 WITHIN = 2.0  # of running, in seconds
 FLOW = os.path.join(ROOT, "tests", "support", "counted_flow.py")
 PORT = 7001

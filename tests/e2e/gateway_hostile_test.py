@@ -111,6 +111,7 @@ def test_foreign_rules_widen_nothing(served, rules):
         assert served.reaches("tcp", INSIDE, 5432, 2)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("how", ["deleted", "killed"])
 def test_an_interface_that_is_gone_is_made_anew(served, how):
     if how == "killed" and IN_KERNEL:

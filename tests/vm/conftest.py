@@ -30,7 +30,7 @@ def site(journal_kept):
 
 @pytest.fixture(scope="module")
 def lasting(site):
-    """Sessions that tests share, the last one live: to open one takes an emulated machine a quarter of a minute."""
+    """The session that tests share, if any: to open one takes an emulated machine a quarter of a minute."""
     made = []
     yield made
     for each in made:
@@ -40,14 +40,14 @@ def lasting(site):
 @pytest.fixture
 def session(lasting, request):
     """A live one of alice's, its tunnel up; param: one of the test's own, for so long."""
-    if hasattr(request, "param"):
-        made = Opened(duration=request.param)
-        yield made.id
-        made.end()
-        return
-    if not lasting or show(lasting[-1].id)["state"] != "active":
-        lasting.append(Opened())
-    yield lasting[-1].id
+    own = hasattr(request, "param")
+    if lasting and (own or show(lasting[0].id)["state"] != "active"):
+        lasting.pop().end()  # its interface would carry the flows of the next
+    if not lasting:
+        lasting.append(Opened(duration=getattr(request, "param", "30m")))
+    yield lasting[0].id
+    if own:
+        lasting.pop().end()
 
 
 @pytest.fixture

@@ -172,13 +172,14 @@ class Machine:
             for word in ("-chardev", f"socket,id={name},path={folder}/{name}", "-device",
                          f"virtserialport,chardev={name},name=jitwg.{name}")
         ]  # fmt: skip
-        accelerator = "kvm" if self._accelerator == "kvm" else "tcg,thread=multi"
+        # Emulated, wide vectors are slower than none, and code that lies elsewhere in each process is translated anew.
+        accelerator, processor, more = ("kvm", "host", "") if self._accelerator == "kvm" else ("tcg,thread=multi", "Nehalem", "norandmaps ")
         append = (
             "console=ttyS0 quiet panic=-1 audit=1 mitigations=off random.trust_cpu=on net.ifnames=0 rdinit=/init "
-            "systemd.default_timeout_start_sec=900"  # the machine that emulates this one may be busy
+            f"{more}systemd.default_timeout_start_sec=900"  # the machine that emulates this one may be busy
         )
         return [
-            _QEMU, *_BARE, "-accel", accelerator, "-cpu", "host" if self._accelerator == "kvm" else "max",
+            _QEMU, *_BARE, "-accel", accelerator, "-cpu", processor,
             "-m", str(memory), "-smp", str(processors), "-serial", "stdio", "-device", "virtio-rng-pci",
             "-kernel", str(kernel), "-initrd", f"{folder}/initrd", "-append", append,
             "-device", "virtio-serial-pci", *ports,
