@@ -14,25 +14,37 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RESULTS = ROOT / "build" / "test-results"
-# End-to-end tests wait more than they work; only what promises that something takes at most a second or two is run by itself.
-SIDE_BY_SIDE = ["-m", "not alone", "-n", str(os.cpu_count() or 1), "--dist", "loadfile"]
+AT_MOST_AGAIN = 5  # more is no matter of what ran beside
 VM_MEMORY_KIB = 5 << 20  # the machine's own, and qemu's
+
+
+def is_failed(case):
+    return case.find("failure") is not None or case.find("error") is not None
+
+
+def address_of(case):
+    """As pytest takes it on its command line."""
+    return f"tests/{case.get('classname').replace('.', '/')}.py::{case.get('name')}"
+
+
+def failed_in(junit):
+    return list(dict.fromkeys(address_of(case) for case in ElementTree.parse(junit).iter("testcase") if is_failed(case)))
 
 
 class Tally:
     def __init__(self):
         self.passed = self.failed = self.skipped = 0
 
-    def add_junit(self, path, name):
-        """Counts a JUnit file (GoogleTest and pytest both write it). A missing file is a failure."""
+    def add_junit(self, path, name, but=()):
+        """Counts a JUnit file (GoogleTest and pytest both write it), but not these tests. A missing file is a failure."""
         if not path.exists():
             self.failed += 1
             print(f"FAILED: {name} left no result", flush=True)
             return
         for case in ElementTree.parse(path).iter("testcase"):
             skipped = case.find("skipped")
-            if case.find("failure") is not None or case.find("error") is not None:
-                self.failed += 1
+            if is_failed(case):
+                self.failed += address_of(case) not in but
             elif skipped is not None or case.get("result") == "skipped":
                 self.skip(case.get("name"), skipped.get("message") if skipped is not None else "no reason given")
             else:
@@ -112,7 +124,7 @@ def run_unit(preset, tally):
             tally.add_junit(result, name)
 
 
-def run_pytest(paths, name, tally, arguments=()):
+def pytest(paths, name, arguments):
     step(f"pytest {' '.join(paths)}")
     result = RESULTS / f"{name}.xml"
     environment = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", JITWG_BUILD=str(ROOT / "build" / "release"))
@@ -120,10 +132,30 @@ def run_pytest(paths, name, tally, arguments=()):
         ["/usr/bin/python3", "-m", "pytest", "-q", "-rs", "--tb=short", f"--junitxml={result}", *arguments, *paths],
         cwd=ROOT, env=environment,
     )  # fmt: skip
+    return result, done.returncode
+
+
+def run_pytest(paths, name, tally, arguments=()):
+    result, exit_code = pytest(paths, name, arguments)
     before = tally.failed
     tally.add_junit(result, name)
-    if done.returncode not in (0, 5) and tally.failed == before:
-        tally.fail(f"pytest {name} ended with {done.returncode}")
+    if exit_code not in (0, 5) and tally.failed == before:
+        tally.fail(f"pytest {name} ended with {exit_code}")
+
+
+def run_side_by_side(paths, name, tally):
+    """A file for each processor at once, but what is marked `alone`. A few that fail so have the last word by themselves, and that is said."""
+    result, exit_code = pytest(paths, name, ["-m", "not alone", "-n", str(os.cpu_count() or 1), "--dist", "loadfile"])
+    failed = failed_in(result) if exit_code == 1 and result.exists() else []
+    again = failed if len(failed) <= AT_MOST_AGAIN else []
+    tally.add_junit(result, name, but=again)
+    if exit_code != 0 and not failed:
+        tally.fail(f"pytest {name} ended with {exit_code}")
+    for each in again:
+        print(f"AGAIN: {each} failed beside other tests: by itself now", flush=True)
+    run_pytest(["tests/e2e"], f"{name}-alone", tally, ["-m", "alone"])
+    if again:
+        run_pytest(again, f"{name}-again", tally)
 
 
 def why_no_machine():
@@ -178,9 +210,11 @@ def main(arguments):
     programs = what == "unit" or Build("release", "-DJITWG_TEST_HELPERS=ON").done(tally)
     unit = Build("asan", target="unit-tests", idle=what == "all") if what in ("all", "unit") else None
     if programs and what in ("all", "e2e"):
-        run_pytest(["tests/layout", "tests/e2e"], "e2e", tally, arguments[1:] or SIDE_BY_SIDE)
-        if not arguments[1:]:
-            run_pytest(["tests/e2e"], "e2e-alone", tally, ["-m", "alone"])
+        paths = ["tests/layout", "tests/e2e"]
+        if arguments[1:]:
+            run_pytest(paths, "e2e", tally, arguments[1:])
+        else:
+            run_side_by_side(paths, "e2e", tally)
     if programs and what in ("all", "vm"):
         run_vm(tally)
     if unit and unit.done(tally):
