@@ -43,16 +43,19 @@ std::optional<uint64_t> Belongings::first_of_others(const Login& login) const {
 }
 
 Result<std::vector<pid_t>> Belongings::manager_part(const Login& login) const {
-  JITWG_ASSIGN(std::vector<pid_t> pids, cgroups_.processes_of(manager_path(login.uid)));
+  JITWG_ASSIGN(const std::vector<pid_t> pids, cgroups_.processes_of(manager_path(login.uid)));
   const auto others = first_of_others(login);
   if (!others || pids.empty()) return pids;
   JITWG_ASSIGN(const std::vector<pid_t> itself, cgroups_.managers_own(login.uid));
-  std::erase_if(pids, [&](pid_t pid) {
+  std::vector<pid_t> part;
+  for (const pid_t pid : pids) {
     const auto stat = observe_process(pid);
-    return !stat || stat->process.start < login.first_start || stat->process.start >= *others ||
-           std::find(itself.begin(), itself.end(), pid) != itself.end();
-  });
-  return pids;
+    if (!stat && stat.error().code != Code::not_live) return tl::unexpected<Error>(stat.error());
+    if (stat && stat->process.start >= login.first_start && stat->process.start < *others &&
+        std::find(itself.begin(), itself.end(), pid) == itself.end())
+      part.push_back(pid);
+  }
+  return part;
 }
 
 Result<std::vector<pid_t>> Belongings::processes(const Login& login) const {

@@ -1,6 +1,7 @@
 #include "pam_jitwg/hostd/processes.h"
 
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -67,9 +68,11 @@ Result<ProcessStat> parse_stat(std::string_view text) {
 Result<ProcessStat> observe_process(pid_t pid) {
   const auto text =
       pid > 0 ? read_file(proc(pid, "stat"), kProcBytes) : Result<std::string>(std::string());
-  if (!text || text->empty())
+  if (text && !text->empty()) return parse_stat(*text);
+  if (pid <= 0 || (::kill(pid, 0) != 0 && errno == ESRCH))
     return fail(Code::not_live, "there is no process " + std::to_string(pid));
-  return parse_stat(*text);
+  return text ? fail(Code::io, proc(pid, "stat") + " is empty")
+              : tl::unexpected<Error>(text.error());
 }
 
 uint32_t audit_session_of(pid_t pid) {
@@ -107,6 +110,7 @@ Result<Fd> open_pidfd(const Process& process) {
   const auto now = observe_process(process.pid);
   // Looked at after the pidfd was taken: if the start time is right now, the pidfd is of that
   // process.
+  if (!now && now.error().code != Code::not_live) return tl::unexpected<Error>(now.error());
   if (!fd.valid() || !now || now->process != process)
     return fail(Code::not_live, "process " + std::to_string(process.pid) + " is gone");
   return fd;

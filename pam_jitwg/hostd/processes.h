@@ -26,7 +26,8 @@ struct ProcessStat {
 };
 
 Result<ProcessStat> parse_stat(std::string_view text);
-Result<ProcessStat> observe_process(pid_t pid);  // not_live when there is none
+// not_live: there is none. io: nobody knows (no descriptor is left).
+Result<ProcessStat> observe_process(pid_t pid);
 
 // The kernel's audit session (/proc/PID/sessionid): children have their parent's, and only who may
 // set loginuids gets another. kNoAuditSession: none was set, the process is gone, or there is no
@@ -41,8 +42,8 @@ uid_t login_uid_of(pid_t pid);
 // root's and named sshd, sshd-session or sshd-auth (OpenSSH ≥ 9.8)?
 bool is_root_sshd(pid_t pid);
 
-// A pidfd of exactly this process; not_live if it is gone or the pid is another's by now. Readable
-// on exit.
+// A pidfd of exactly this process; not_live if it is gone or the pid is another's by now; io as
+// above. Readable on exit.
 Result<Fd> open_pidfd(const Process& process);
 // Of whoever has this pid now; invalid if nobody.
 Fd open_pidfd(pid_t pid);

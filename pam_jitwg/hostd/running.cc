@@ -109,10 +109,9 @@ void Hostd::end_soon(const Process& monitor) {
 void Hostd::watch(const Login& login) {
   auto pidfd = open_pidfd(login.monitor);
   const LoginKey key{login.session, login.monitor.pid};
-  if (!pidfd) {
-    asio::post(io_, [this, key] { monitor_gone(key); });
-    return;
-  }
+  if (!pidfd && pidfd.error().code == Code::not_live)
+    return asio::post(io_, [this, key] { monitor_gone(key); });
+  if (!pidfd) return log(Level::error, pidfd.error().render() + ", trying again");
   monitors_[key] = std::make_unique<asio::posix::stream_descriptor>(io_, pidfd->release());
   wait_for_exit(key);
 }
@@ -175,6 +174,8 @@ void Hostd::look_at_leaves() {
   for (const auto& [session, pid] : *leaves) {
     if (logins_.find({session, pid}) != nullptr) continue;
     const auto monitor = observe_process(pid);
+    if (!monitor && monitor.error().code != Code::not_live)
+      return log(Level::error, monitor.error().render());  // nothing is lost: read again
     const Grant* grant = grants_.by_session(session);
     const uid_t uid = login_uid_of(pid);
     const std::string user = user_of(settings_.managed.passwd, uid);
@@ -207,6 +208,7 @@ void Hostd::tick() {
   for (const auto& [key, login] : all) {
     sessions[key.first] = login.not_after;
     if (!login.is_open && !monitors_.contains(key)) forget_if_empty(key);
+    if (login.is_open && !monitors_.contains(key)) watch(login);
     if (!login.is_open || !login.scope.empty() || now >= login.since + kScopeMayCome) continue;
     Login moved = login;
     moved.scope = cgroups_.scope_of(login.monitor);

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <map>
+#include <utility>
 
 namespace jitwg::hostd {
 
@@ -61,6 +62,7 @@ struct Server::Impl : std::enable_shared_from_this<Impl> {
   std::map<uid_t, int> askers;
   int total = 0;
   bool stopped = false;
+  bool is_starved = false;  // that was said
 };
 
 // False: nothing was asked yet.
@@ -105,10 +107,12 @@ void Server::Impl::accept_next() {
         ::accept4(self->listener.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     const int number = errno;
     if (fd.valid()) {
+      self->is_starved = false;
       self->take(std::move(fd));
     } else if (number != EAGAIN && number != EINTR && number != ECONNABORTED) {
       // Out of descriptors: askers end within their deadline, and spinning would keep them from it.
-      log(Level::error, std::string("accept: ") + std::strerror(number) + ", trying again");
+      if (!std::exchange(self->is_starved, true))
+        log(Level::error, std::string("accept: ") + std::strerror(number) + ", trying again");
       self->pause.expires_after(std::chrono::milliseconds(100));
       self->pause.async_wait([self](error_code) { self->accept_next(); });
       return;

@@ -475,3 +475,22 @@ def test_pids_are_used_again(jump):  # noqa: F811
     closed(jump, session)
     assert login.wait(10) != 0 and bystander.poll() is None
     kill_inside(bystander)
+
+
+def test_without_descriptors_nothing_is_claimed_and_all_ends_later(jump):  # noqa: F811
+    session, other = jump.session(), jump.session()
+    login, kept = long_login(jump, session), long_login(jump, other)
+    pid = jump.run("pgrep", "-x", "jitwg-hostd").stdout.strip()
+    jump.run("prlimit", "--pid", pid, "--nofile=4:").check_returncode()
+    try:
+        jump.broker.close(session.id, "revoked")
+        assert jump.ssh(other, "true").returncode == 255
+        time.sleep(1)
+        assert jump.broker.report(session.id, "closed") is None
+    finally:
+        jump.run("prlimit", "--pid", pid, "--nofile=1024:")
+    closed(jump, session, 30)
+    assert login.wait(10) != 0 and kept.poll() is None
+    assert jump.run("pgrep", "-x", "jitwg-hostd").stdout.strip() == pid
+    wait_for(lambda: jump.ssh(other, "true").returncode == 0, "it serves again")
+    kill_inside(kept)

@@ -68,21 +68,39 @@ TEST(Processes, exitIsSeen) {
   EXPECT_FALSE(send_signal(*pidfd, SIGTERM));
 }
 
+// Runs `look` with only so many descriptors left.
+template <typename Look>
+auto with_spare(int spare, Look look) {
+  rlimit before{};
+  EXPECT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const int next = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  ::close(next);
+  const rlimit few{static_cast<rlim_t>(next + spare), before.rlim_max};
+  EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+  auto found = look();
+  EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  return found;
+}
+
 // "Nobody is left" is evidence: without descriptors it may not be said.
 TEST(Stragglers, withoutDescriptorsNobodyKnows) {
   ASSERT_TRUE(find_in_audit_sessions({4242}));
-  rlimit before{};
-  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
-  const int next = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
-  ASSERT_GE(next, 0);
-  ::close(next);
-  for (int spare = 0; spare < 3; ++spare) {  // the walk holds /proc and two of a process
-    const rlimit few{static_cast<rlim_t>(next + spare), before.rlim_max};
-    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
-    const auto found = find_in_audit_sessions({4242});
-    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
-    EXPECT_FALSE(found) << spare;
+  for (int spare = 0; spare < 3; ++spare)  // the walk holds /proc and two of a process
+    EXPECT_FALSE(with_spare(spare, [] { return find_in_audit_sessions({4242}); })) << spare;
+}
+
+TEST(Processes, withoutDescriptorsNobodyIsGone) {
+  const Process self = observe_process(getpid())->process;
+  const auto seen = with_spare(0, [] { return observe_process(getpid()); });
+  ASSERT_FALSE(seen);
+  EXPECT_EQ(seen.error().code, Code::io);
+  for (int spare = 0; spare < 2; ++spare) {  // the pidfd, and /proc's file
+    const auto pidfd = with_spare(spare, [&] { return open_pidfd(self).map([](const Fd&) {}); });
+    ASSERT_FALSE(pidfd) << spare;
+    EXPECT_EQ(pidfd.error().code, Code::io) << spare;
   }
+  EXPECT_EQ(observe_process(0).error().code, Code::not_live);
+  EXPECT_EQ(observe_process(1 << 22).error().code, Code::not_live);  // past any pid_max
 }
 
 }  // namespace
