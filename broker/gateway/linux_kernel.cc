@@ -99,8 +99,14 @@ Result<void> LinuxKernel::check_table() {
 Result<wireguard::Interface> LinuxKernel::observe_interface() {
   auto seen = wireguard_.transport->get();
   if (std::exchange(link_changed_, false) && seen)
-    if (const auto up = set_up_link(settings_); !up)
+    if (const auto up = set_up_link(settings_); !up) {
+      JITWG_ASSIGN(const auto kind, find_link_kind(settings_.name));
+      if (!kind) {  // wireguard-go answers for a moment more, for nothing
+        link_changed_ = true;
+        return fail(Code::wrong_state, "interface " + settings_.name + " is gone, its process not yet");
+      }
       log(Level::error, "interface " + settings_.name + " is not set up: " + up.error().render());
+    }
   if (seen) return seen;
   const bool first = !std::exchange(interface_gone_, true);  // said once, tried at every look
   if (first)
