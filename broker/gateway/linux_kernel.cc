@@ -100,11 +100,11 @@ Result<wireguard::Interface> LinuxKernel::observe_interface() {
   auto seen = wireguard_.transport->get();
   if (std::exchange(link_changed_, false) && seen)
     if (const auto up = set_up_link(settings_); !up) {
-      JITWG_ASSIGN(const auto kind, find_link_kind(settings_.name));
-      if (!kind) {  // wireguard-go answers for a moment more, for nothing
-        link_changed_ = true;
+      const auto kind = find_link_kind(settings_.name);
+      link_changed_ = !kind || !*kind;  // the next look begins here again
+      if (!kind) return tl::unexpected(kind.error());
+      if (!*kind)  // wireguard-go answers for a moment more, for nothing
         return fail(Code::wrong_state, "interface " + settings_.name + " is gone, its process not yet");
-      }
       log(Level::error, "interface " + settings_.name + " is not set up: " + up.error().render());
     }
   if (seen) return seen;

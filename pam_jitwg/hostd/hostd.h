@@ -39,7 +39,7 @@ class Hostd final : public node::Enforcer {
   // Reads back the logins that run. `events` and `clock` outlive it.
   static Result<std::unique_ptr<Hostd>> make(boost::asio::io_context& io, Settings settings,
                                              EventSink& events, const Clock& clock);
-  ~Hostd() { emit_unsaid(); }
+  ~Hostd() override { emit_unsaid(); }
   // How the agent is reached, which itself needs an Enforcer to be made: called once, before run.
   struct Link {
     std::function<std::optional<Seconds>()> silence = [] { return std::nullopt; };

@@ -121,7 +121,7 @@ def be_the_jump_host(directory, cgroup):
 # ---- outside --------------------------------------------------------------------------------------------------------
 
 
-def wait_for(condition, what, within=30.0):
+def wait_for(condition, what, within=10.0):
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:
         value = condition()

@@ -74,6 +74,7 @@ auto with_spare(int spare, Look look) {
   rlimit before{};
   EXPECT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
   const int next = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  EXPECT_GE(next, 0);
   ::close(next);
   const rlimit few{static_cast<rlim_t>(next + spare), before.rlim_max};
   EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
